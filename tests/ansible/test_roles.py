@@ -176,6 +176,8 @@ def test_runner_writes_units_that_fetch_with_jitter(play: Play, ansible_dir: Pat
         "runner_agent_folder": "/usr/lib/toolkit-agent",
         "runner_login_file": "/etc/toolkit/registry-login",
         "runner_accelerator": "CPU",
+        "runner_port": 8081,
+        "runner_token_file": "/etc/toolkit/token",
         "preflight_facts": {"user": "pi"},
         "ansible_python_interpreter": sys.executable,
     }
@@ -187,7 +189,8 @@ def test_runner_writes_units_that_fetch_with_jitter(play: Play, ansible_dir: Pat
     (start,) = (line for line in service.splitlines() if line.startswith("ExecStart="))
     assert start == (
         "ExecStart=/opt/toolkit/venv/bin/python -I /usr/lib/toolkit-agent/toolkit-agent pull registry.example:5000/vision:stable "
-        "--root /opt/toolkit --accelerator CPU --report localhost --credentials /etc/toolkit/registry-login"
+        "--root /opt/toolkit --accelerator CPU --report localhost --credentials /etc/toolkit/registry-login "
+        "--app-url http://127.0.0.1:8081 --app-token-file /etc/toolkit/token"
     )
     assert "secret" not in service
     assert {"RandomizedDelaySec=5min", "FixedRandomDelay=true", "OnUnitInactiveSec=5min"} <= set(timer.splitlines())

@@ -22,6 +22,7 @@ from toolkit.deploy import (
     gates_from_config,
     plan_rollout,
     rollback,
+    shadow_from_config,
     status,
     strategy_from_config,
 )
@@ -344,6 +345,24 @@ def test_strategy_from_config_reads_the_table() -> None:
 def test_the_table_refuses_what_no_rollout_can_do(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         DeployConfig(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("table", "gates"),
+    [
+        ({"shadow_s": 60}, {"agreement": 0.95, "accuracy": None}),
+        ({"shadow_s": 60, "shadow_accuracy": 0.8}, {"agreement": None, "accuracy": 0.8}),
+        (
+            {"shadow_s": 60, "shadow_accuracy": 0.8, "shadow_agreement": 0.5},
+            {"agreement": 0.5, "accuracy": 0.8},
+        ),
+    ],
+)
+def test_comparison_is_that_of_the_table(table: dict[str, float], gates: dict[str, float | None]) -> None:
+    options = shadow_from_config(DeployConfig(**table))
+    assert options is not None
+    assert (options.seconds, {"agreement": options.agreement, "accuracy": options.accuracy}) == (60, gates)
+    assert shadow_from_config(DeployConfig()) is None
 
 
 def test_gates_from_config_leaves_out_what_is_not_asked_for(workspace: Workspace) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -12,7 +14,8 @@ from toolkit.artifacts.dataset import Split
 from toolkit.artifacts.fleet import Device
 from toolkit.artifacts.labeling import CLASS, UNKNOWN
 from toolkit.artifacts.model import Epoch, Evaluation, SampleEfficiency, SamplePoint, TrainedModel
-from toolkit.experiment.schema import Experiment
+from toolkit.cli import loop as loop_verb
+from toolkit.experiment.schema import DeployConfig, Experiment
 from toolkit.loop.decisions import Choice, record
 from toolkit.loop.next_round import FEWEST, GAIN, MOST, labels_needed, next_round
 from toolkit.loop.versions import prepare_version
@@ -125,3 +128,19 @@ def test_loop_verb_collects_and_says_what_is_next(
     assert run("loop", plan.origin, *options, "--json") == 0
     assert json.loads(capsys.readouterr().out)["round"]["retraining"] is None
     assert run("loop", plan.origin, "--workspace", workspace.root) == 2
+
+
+def test_loop_takes_shadow_and_soak_from_the_experiment(
+    plan: Experiment, workspace: Workspace, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {}
+    monkeypatch.setattr("toolkit.deploy.deploy", lambda *_, **options: asked.update(options))
+    monkeypatch.setattr("toolkit.bundle.resolve.bundle_folder", lambda *_: workspace.root)
+    options: Any = SimpleNamespace(workspace=workspace, forks=3, progress=Silent())
+    for table, names, seconds in (
+        (DeployConfig(), ["verify", "golden", "healthy"], None),
+        (DeployConfig(shadow_s=60, soak_s=90), ["verify", "golden", "shadow", "healthy"], 90),
+    ):
+        loop_verb._deploy(plan.model_copy(update={"deploy": table}), "b" * 64, (), options, store)
+        assert [gate.name for gate in asked["gates"]] == names
+        assert getattr(asked["soak"], "seconds", None) == seconds

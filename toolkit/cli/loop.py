@@ -69,17 +69,21 @@ def _deploy(
     """Roll the bundle out as the experiment's [deploy] says, with the gates of any rollout."""
     from toolkit import deploy
     from toolkit.bundle.resolve import bundle_folder
+    from toolkit.deploy.gates.soak import Soak
+    from toolkit.loop.fair_captures import FairCaptures
 
+    table, labeled = plan.deploy, FairCaptures(options.workspace, store)
     return deploy.deploy(
         bundle_folder(bundle, options.workspace, store),
         devices,
-        strategy=deploy.strategy_from_config(plan.deploy),
-        gates=deploy.gates_from_config(plan.deploy, store),
-        hooks=plan.resolve_path(plan.deploy.hooks) if plan.deploy.hooks else options.workspace.root / "hooks",
+        strategy=deploy.strategy_from_config(table),
+        gates=deploy.gates_from_config(table, store, deploy.shadow_from_config(table), options.progress, labeled),
+        hooks=plan.resolve_path(table.hooks) if table.hooks else options.workspace.root / "hooks",
         store=store,
         bills=options.workspace.folder("sboms"),
         forks=options.forks,
         progress=options.progress,
+        soak=Soak(seconds=table.soak_s, forks=options.forks) if table.soak_s else None,
     )
 
 

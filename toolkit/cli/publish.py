@@ -9,6 +9,7 @@ import typer
 
 from toolkit.cli.options import DEFAULT_WORKSPACE, BundleArgument, JsonOption, WorkspaceOption
 from toolkit.cli.output import print_json
+from toolkit.cli.shadow_options import COMPARISON, ShadowEveryOption, parse_shadow
 from toolkit.progress import format_bytes
 
 CredentialsOption = Annotated[
@@ -79,6 +80,29 @@ def parse_signers(text: str | None) -> tuple[str, ...] | None:
     return None if text is None else tuple(name for name in (part.strip() for part in text.split(",")) if name)
 
 
+def _parse_rule(shadow: str | None, gate: str, every: int, *, signed: bool) -> dict[str, float] | None:
+    """Return the rule of a comparison as devices read it; None without one.
+
+    Raises:
+        UsageError: the time or the gate is not valid, or the release is not signed.
+    """
+    from toolkit.device.release.freshness import MAX_SHADOW_S
+    from toolkit.errors import UsageError
+
+    options = parse_shadow(shadow, [gate], every, allow_undecided=False)
+    if options is None:
+        return None
+    if options.agreement is None:
+        remedy = "labels are on this machine: toolkit deploy --shadow --shadow-gate accuracy=SHARE, over SSH"
+        raise UsageError("devices that pull judge agreement alone", where="--shadow-gate", remedy=remedy)
+    if options.seconds > MAX_SHADOW_S:
+        raise UsageError(f"{shadow} is longer than a pull may take", where="--shadow", remedy="give at most 30m")
+    if not signed:
+        remedy = "add --sign KEY: the channel's signed statement tells devices to compare"
+        raise UsageError("a release that is not signed has no statement", where="--shadow", remedy=remedy)
+    return {"seconds": options.seconds, "agreement": options.agreement, "every": every}
+
+
 def publish(
     bundle: BundleArgument,
     channel: Annotated[str, typer.Argument(metavar="HOST[:PORT]/NAME:CHANNEL", help="Channel that devices pull from.")],
@@ -92,7 +116,28 @@ def publish(
     shadow: Annotated[
         str | None,
         typer.Option(
-            metavar="TIME", help="Refused: devices that pull compare no release on live frames; see `toolkit deploy`."
+            metavar="TIME",
+            help="Longest time, up to 30m, for which each device of the channel runs the release beside the serving one on "
+            "live frames before it switches; requires --sign. Default: no comparison.",
+            rich_help_panel=COMPARISON,
+        ),
+    ] = None,
+    shadow_gate: Annotated[
+        str,
+        typer.Option(
+            metavar="agreement=SHARE",
+            help="Share of frames on which both releases must agree.",
+            rich_help_panel=COMPARISON,
+        ),
+    ] = "agreement=0.95",
+    shadow_every: ShadowEveryOption = 25,
+    after: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CHANNEL",
+            help="Publish only if a device of this channel, of the same repository, reports that it compared this release, "
+            "agreed and serves it, and none that it refused it.",
+            rich_help_panel=COMPARISON,
         ),
     ] = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
@@ -102,21 +147,15 @@ def publish(
 
     Sends only what the registry lacks; devices that pull from the channel fetch only what they lack.
     """
-    from toolkit.errors import UsageError
-
-    if shadow is not None:
-        raise UsageError(
-            "devices that pull do not compare a release with the serving one on live frames",
-            where="--shadow",
-            remedy=f"compare it over SSH on one device first: toolkit deploy {bundle} --limit DEVICE --shadow {shadow}",
-        )
     from toolkit.bundle.resolve import bundle_folder
     from toolkit.deploy.registry.channel_statement import StatementOptions
     from toolkit.deploy.registry.publish import publish as push
+    from toolkit.deploy.registry.publish import require_canary
     from toolkit.progress import create_progress
     from toolkit.store import Store
     from toolkit.workspace import Workspace
 
+    rule = _parse_rule(shadow, shadow_gate, shadow_every, signed=bool(sign))
     place = Workspace(workspace)
     with Store(place.database) as store:
         path = bundle_folder(bundle, place, store)
@@ -128,7 +167,13 @@ def publish(
         signers=parse_signers(signers),
         threshold=threshold,
         cosigners=keys[1:],
+        shadow=rule,
     )
+    if after is not None:
+        canaries = require_canary(
+            path, f"{channel.rpartition(':')[0]}:{after}", credentials=credentials, plain=plain_http
+        )
+        progress.log(f"{after}: compared and served by {', '.join(one.device for one in canaries)}")
     result = push(
         path,
         channel,

@@ -22,7 +22,7 @@ from toolkit.bundle.model_variants import SelectedVariant
 from toolkit.bundle.release import release_tree
 from toolkit.deploy.device_rollout import DeviceRollout, DeviceState, Preview
 from toolkit.deploy.gates.gate import REQUIRED_GATES, FirstBatchGate, Gate, HealthGate
-from toolkit.deploy.gates.shadow_gate import FindLabeled, ShadowGate, ShadowOptions
+from toolkit.deploy.gates.shadow_gate import DEFAULT_AGREEMENT, FindLabeled, ShadowGate, ShadowOptions
 from toolkit.deploy.gates.soak import Samples, Soak
 from toolkit.deploy.gates.speed_gate import SpeedGate, load_baselines
 from toolkit.deploy.hooks import Hooks
@@ -57,6 +57,14 @@ def strategy_from_config(table: DeployConfig) -> Strategy:
         max_failures=BatchSize.parse(table.max_failures),
         auto_rollback=table.auto_rollback,
     )
+
+
+def shadow_from_config(table: DeployConfig) -> ShadowOptions | None:
+    """Return the comparison on live frames of a configuration; None if it asks for none."""
+    if not table.shadow_s:
+        return None
+    agreement = table.shadow_agreement or (None if table.shadow_accuracy else DEFAULT_AGREEMENT)
+    return ShadowOptions(seconds=table.shadow_s, agreement=agreement, accuracy=table.shadow_accuracy)
 
 
 def gates_from_config(

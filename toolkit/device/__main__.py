@@ -165,6 +165,12 @@ def _gate_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--seconds", type=_positive_number, default=10.0, help="seconds that the service must stay healthy"
     )
+    command.add_argument(
+        "--app-url",
+        default="http://127.0.0.1:8080",
+        help="live app whose frames a release is compared on, if asked for",
+    )
+    command.add_argument("--app-token-file", type=Path, help="file with the app's token")
     command.add_argument("--reserve-bytes", type=int, default=64 << 20, help="disk space to leave free")
 
 

@@ -209,6 +209,14 @@ class DeployConfig(Config):
     """The part of the speed that was last measured on a device with which a release passes there; unset: not asked."""
     health_s: float = Field(default=10, ge=0)
     """How long the service must stay well after the switch; 0: not asked."""
+    shadow_s: float = Field(default=0, ge=0)
+    """Longest time of a comparison with the serving release on live frames, in `toolkit loop`; 0: none."""
+    shadow_agreement: float | None = Field(default=None, gt=0, lt=1)
+    """The share of frames on which both must agree; unset: 0.95, unless an accuracy is asked for."""
+    shadow_accuracy: float | None = Field(default=None, gt=0, lt=1)
+    """The share of labeled captures that the new release must answer right; unset: not judged."""
+    soak_s: float = Field(default=0, ge=0)
+    """How long the devices are watched after the rollout, in `toolkit loop`; 0: not watched."""
     hooks: Path | None = None
 
 

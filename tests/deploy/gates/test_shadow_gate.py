@@ -26,10 +26,10 @@ from toolkit.deploy.gates.shadow_gate import (
     read_token,
 )
 from toolkit.device.layout import CURRENT
+from toolkit.device.sequential import PASS
 from toolkit.errors import FleetError
 from toolkit.fleet import device_command
 from toolkit.fleet.ssh.shell import LocalShell
-from toolkit.stats.sequential import PASS
 from toolkit.store import Store
 from toolkit.workspace import Workspace
 
@@ -91,7 +91,8 @@ def test_candidate_that_agrees_is_switched_to(
         result = deploy(candidate, (device, second), gates=_gates(QUICK, runs))
     (run,) = runs
     assert not result.failed, result.failed
-    assert (run.device, run.decision, run.agreed, run.counted) == (device.name, PASSED, 30, 30)
+    assert (run.device, run.decision, run.agreed) == (device.name, PASSED, run.counted)
+    assert run.counted >= 30
     assert run.parent == candidate.name == _serves(device) == _serves(second)
     assert run.serving_name == "tiny"
     assert all(value and value > 0 for value in (*run.fps, *run.latency_ms, *run.confidence))
@@ -119,7 +120,8 @@ def test_candidate_that_disagrees_is_refused(
     out, err = capfd.readouterr()
     (run,) = json.loads(out)["shadow"]
     assert caught.value.code == 1
-    assert (run["decision"], run["counted"], list(run["disagreements"])) == (REFUSED, 30, ["light → dark"])
+    assert (run["decision"], list(run["disagreements"])) == (REFUSED, ["light → dark"])
+    assert run["counted"] >= 30
     assert run["class_shift"] == pytest.approx(0.5, abs=0.2)
     assert "agreement is not above 95%" in err
     assert _serves(device) == bundle.name
@@ -242,11 +244,21 @@ def test_token_is_read_from_the_file_that_is_named(tmp_path: Path) -> None:
     assert "add it to the file's group" in caught.value.problems[0].remedy
 
 
-def test_publish_says_where_a_comparison_runs_instead(bundle: Path, capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--shadow", "10m"], "a release that is not signed has no statement"),
+        (["--shadow", "31m"], "31m is longer than a pull may take"),
+        (["--shadow", "10m", "--shadow-gate", "accuracy=0.8"], "devices that pull judge agreement alone"),
+    ],
+)
+def test_publish_refuses_comparisons_that_cannot_be(
+    options: list[str], message: str, bundle: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as caught:
-        main(["publish", str(bundle), "127.0.0.1:1/edge:stable", "--shadow", "10m"])
+        main(["publish", str(bundle), "127.0.0.1:1/edge:stable", *options])
     assert caught.value.code == 2
-    assert "--limit DEVICE --shadow 10m" in capfd.readouterr().err
+    assert message in capfd.readouterr().err
 
 
 def test_class_shift_is_the_share_of_frames_that_moved() -> None:

@@ -11,10 +11,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
 import bcrypt
+import cv2
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,8 +27,9 @@ from toolkit import hashing
 from toolkit.artifacts.fleet import Device
 from toolkit.bundle.release import release_tree
 from toolkit.cli.main import main
+from toolkit.deploy.registry.channel_statement import StatementOptions
 from toolkit.deploy.registry.oci_registry import open_registry
-from toolkit.deploy.registry.publish import fetch_reports, parse_report, publish
+from toolkit.deploy.registry.publish import fetch_reports, parse_report, publish, require_canary
 from toolkit.device.release.oci_registry import MANIFEST, parse_reference
 from toolkit.device.release.pull import EMPTY, STATE_TYPE, TITLE
 from toolkit.errors import FleetError, UsageError
@@ -182,6 +186,79 @@ def test_pull_takes_only_what_a_trusted_signer_has_signed(
     assert publish(whole, server.channel, key=key).changed
     code, output = pull()
     assert (code, "signed by ci@example.org" in output["signature"]) == (0, True)
+
+
+@contextmanager
+def camera_app(root: Path, folder: Path) -> Iterator[str]:
+    """The live app of the device's release, on images that differ from each other; gives its address."""
+    folder.mkdir()
+    source = np.random.default_rng(3)
+    for number in range(40):
+        image = np.clip(source.normal((20, 230)[number % 2], 40, (8, 8, 3)), 0, 255).astype(np.uint8)
+        large = cv2.resize(image, (64, 64), interpolation=cv2.INTER_NEAREST)
+        cv2.imwrite(str(folder / f"{number:02}.png"), large)
+    command = [sys.executable, "-B", "-m", "device", "serve", str(root / "current"), "--port", "0", "--fps", "100"]
+    with subprocess.Popen(
+        [*command, "--source", str(folder), "--stop-on-eof"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        cwd=(root / "current").resolve(),
+    ) as process:
+        assert process.stdout is not None
+        try:
+            yield str(json.loads(process.stdout.readline())["url"])
+        finally:
+            process.terminate()
+            process.communicate()
+
+
+def test_canary_that_pulls_decides_whether_the_tag_moves(
+    server: Server, pull: Pull, bundle: Path, make_bundle: Callable[..., Path], key: Path, tmp_path: Path
+) -> None:
+    canary, root = server.channel.replace(":stable", ":canary"), tmp_path / "devices/one"
+
+    def offer(folder: Path, agreement: float) -> None:
+        rule = {"seconds": 600.0, "agreement": agreement, "every": 1}
+        publish(folder, canary, key=key, options=StatementOptions(shadow=rule))
+
+    publish(bundle, server.channel)
+    pull()
+    good, contrary = make_bundle("good", bias=0.01), make_bundle("contrary", bias=-8.0)
+    with camera_app(root, tmp_path / "camera") as url:
+        offer(contrary, 0.95)
+        words = ("--report", "one", "--app-url", url)
+        code, output = pulled(canary, root, *words)
+        assert (code, "agreement is not above 95%" in output["error"]["what"]) == (1, True)
+        assert serves(root) == bundle.name
+        assert pulled(canary, root, *words)[1]["outcome"] == "refused", "it is not tried again"
+        with pytest.raises(FleetError, match=r"one refused: .*: not switched to: agreement is not above 95%"):
+            require_canary(contrary, canary)
+        offer(contrary, 0.9)
+        assert "agreement is not above 90%" in pulled(canary, root, *words)[1]["error"]["what"], "another rule"
+        offer(good, 0.5)
+        with pytest.raises(FleetError, match="no device reports that it compared"):
+            require_canary(good, canary)
+        code, output = pulled(canary, root, *words)
+        assert (code, output["outcome"]) == (0, "deployed")
+        assert output["gates"]["shadow"].startswith("agreement is above 50%: ")
+    assert pulled(canary, root, *words)[1]["outcome"] == "unchanged"
+    (report,) = require_canary(good, canary)
+    assert (report.device, report.compared, report.serves) == ("one", "passed", release_tree(good).digest)
+
+
+def test_a_canary_without_an_app_tries_again_later(
+    server: Server, pull: Pull, bundle: Path, other_bundle: Path, key: Path, tmp_path: Path
+) -> None:
+    publish(bundle, server.channel)
+    pull()
+    rule = {"seconds": 1.0, "agreement": 0.5, "every": 1}
+    publish(other_bundle, server.channel, key=key, options=StatementOptions(shadow=rule))
+    for _ in range(2):
+        code, output = pull("one", "--app-url", "http://127.0.0.1:1")
+        assert (code, "no app answers" in output["error"]["what"]) == (1, True)
+    assert serves(tmp_path / "devices/one") == bundle.name
+    assert pull("new")[1]["outcome"] == "deployed", "a device that serves nothing has nothing to compare with"
 
 
 def test_pull_explains_a_channel_without_a_release(server: Server, pull: Pull) -> None:

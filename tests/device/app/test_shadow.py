@@ -74,6 +74,19 @@ def test_shadow_answers_each_kth_frame(release: Path, monkeypatch: pytest.Monkey
     assert compared["fps"] == 10.0
 
 
+@pytest.mark.parametrize(
+    ("levels", "seconds", "decision", "frames"),
+    [([0, 60], 600, "passed", 30), ([255, 0, 255, 60], 600, "refused", 30), ([0], 1e-9, "undecided", 0)],
+)
+def test_shadow_judges_alone(
+    release: Path, levels: list[int], seconds: float, decision: str, frames: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = {**BEGIN, "do": "judge", "token_file": None, "every": 1, "agreement": 0.5, "seconds": seconds}
+    (answer,) = _talk(release, FakeApp(levels), monkeypatch, request)
+    assert (answer["decision"], answer["frames"], answer["serving"]) == (decision, frames, "r1")
+    assert answer["reason"].startswith("agreement ")
+
+
 def test_shadow_classifies_stored_frames(release: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     jpeg = cv2.imencode(".jpg", np.full((32, 32, 3), 250, np.uint8))[1].tobytes()
     requests = [{"do": "classify", "image": base64.b64encode(content).decode()} for content in (jpeg, b"no JPEG")]

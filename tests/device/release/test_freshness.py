@@ -215,3 +215,18 @@ def test_parse_statement_gives_a_statement_or_a_device_error(fields: dict[str, A
 def test_parse_statement_refuses_any_other_bytes(content: bytes) -> None:
     with pytest.raises(DeviceError):
         parse_statement(content, "test")
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [[], {}, {"seconds": 1}, {"seconds": 1801, "agreement": 0.9, "every": 1},
+     {"seconds": 1, "agreement": 1, "every": 1}, {"seconds": 1, "agreement": 0.9, "every": 0},
+     {"seconds": True, "agreement": 0.9, "every": 1}],
+)  # fmt: skip
+def test_rules_of_a_comparison_are_checked(rule: object) -> None:
+    fields = {"format": 1, "channel": "stable", "counter": 1, "release": "r", "expires": 1}
+    good = {"seconds": 600, "agreement": 0.95, "every": 25}
+    assert parse_statement(json.dumps({**fields, "shadow": good}).encode(), "test").shadow == good
+    assert parse_statement(json.dumps(fields).encode(), "test").shadow is None
+    with pytest.raises(DeviceError, match="is not a valid statement"):
+        parse_statement(json.dumps({**fields, "shadow": rule}).encode(), "test")

@@ -1,7 +1,7 @@
 """The gate "shadow": on the first batch, the candidate runs beside the serving release on live frames before the switch.
 
 The candidate's own code runs there as a process of its own (toolkit.device.app.shadow), and answers in rounds of ROUND frames.
-After each round, the agreement with the serving release is tested (toolkit.stats.sequential), and on request its accuracy on
+After each round, the agreement with the serving release is tested (toolkit.device.sequential), and on request its accuracy on
 captures that people have labeled, also meanwhile.
 """
 
@@ -23,12 +23,12 @@ from toolkit.artifacts.fleet import PASSED, REFUSED, UNDECIDED, Device, ShadowRu
 from toolkit.deploy import commands
 from toolkit.deploy.gates.gate import GateContext
 from toolkit.deploy.gates.health import failure
+from toolkit.device.sequential import FAIL, PASS, SequentialTest, agreements, answered_label, design_effect
 from toolkit.errors import FleetError
 from toolkit.fleet import Shell, device_command
 from toolkit.fleet.app_tunnel import APP_PORT, DEFAULT_PORT
 from toolkit.fleet.ssh.shell import Ask
 from toolkit.fleet.watch import APP
-from toolkit.stats.sequential import FAIL, PASS, SequentialTest, design_effect
 
 TOKEN_FILES = ("toolkit_app_token_file", "runner_token_file")
 """The inventory's variables for the file on the device with the app's token; the first one counts."""
@@ -36,6 +36,7 @@ ROUND, DISAGREEMENTS = 10, 10
 START_S, ROUND_S = 600.0, 300.0
 """Limits of an answer: loading a large network on a slow device, and a round of frames from a slow camera."""
 AGREEMENT, ACCURACY = "agreement", "accuracy"
+DEFAULT_AGREEMENT = 0.95
 Frame = Mapping[str, Any]
 
 
@@ -45,7 +46,7 @@ class ShadowOptions:
 
     seconds: float
     """Longest time; the test may decide earlier."""
-    agreement: float | None = 0.95
+    agreement: float | None = DEFAULT_AGREEMENT
     """Share of frames on which both must agree, between 0 and 1; None: shown, not judged."""
     accuracy: float | None = None
     """Share of labeled captures that the candidate must answer right, between 0 and 1; None: not judged."""
@@ -228,7 +229,7 @@ class ShadowGate:
         candidate = [frame["candidate"] for frame in frames]
         fps = (started["fps"], round(statistics.fmean(rates), 2) if rates else None)
         at = datetime.now(UTC).isoformat(timespec="microseconds")
-        shift = class_shift([_label(one) for one in serving], [_label(one) for one in candidate])
+        shift = class_shift([answered_label(one) for one in serving], [answered_label(one) for one in candidate])
         return ShadowRun(
             digest=hashing.sha256_json([context.tree.parent, device.name, context.release, at]),
             parent=context.tree.parent,
@@ -296,18 +297,9 @@ def class_shift(first: Sequence[str], second: Sequence[str]) -> float:
 
 def disagreements(frames: Sequence[Frame]) -> dict[str, int]:
     """Return the most frequent disagreements, "serving → candidate", with their number."""
-    pairs = ((_label(frame["serving"]), _label(frame["candidate"])) for frame in frames)
+    pairs = ((answered_label(frame["serving"]), answered_label(frame["candidate"])) for frame in frames)
     counts = Counter(f"{first} → {second}" for first, second in pairs if first != second)
     return dict(counts.most_common(DISAGREEMENTS))
-
-
-def agreements(frames: Sequence[Frame]) -> list[bool]:
-    """Return for each counted frame whether both answer the same; frames of a scene that stands still count once."""
-    return [_label(frame["serving"]) == _label(frame["candidate"]) for frame in frames if frame["changed"]]
-
-
-def _label(answer: Frame) -> str:
-    return "unknown" if answer["unknown"] else str(answer["label"])
 
 
 def _mean(answers: Sequence[Frame], key: str) -> float:

@@ -6,6 +6,7 @@ Devices check it in `toolkit.device.release.freshness`, and refuse a release who
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -33,6 +34,8 @@ class StatementOptions:
     cosigners: tuple[Path, ...] = ()
     """Further keys that sign this statement."""
     allow_downgrade: bool = False
+    shadow: Mapping[str, float] | None = None
+    """"seconds", "agreement" and "every": how devices compare the release with the serving one first; None: not at all."""
     counter: int | None = None
     """Default: one more than the channel's last one, and at least the time in seconds."""
 
@@ -52,7 +55,8 @@ def channel_documents(
     counter = options.counter if options.counter is not None else max(last_counter + 1, now)
     subject = {"format": 1, "channel": channel, "counter": counter, "release": release}
     times = {"created": now, "expires": now + int(options.expires_days * DAY_S)}
-    rules = {"signers": list(options.signers or ()), "threshold": options.threshold or 1}
+    rules: dict[str, object] = {"signers": list(options.signers or ()), "threshold": options.threshold or 1}
+    rules |= {"shadow": dict(options.shadow)} if options.shadow else {}
     statement = hashing.canonical_json({**subject, **times, **rules})
     signatures = b"".join(sign(statement, key, CHANNEL) for key in keys)
     documents = {freshness.STATEMENT: statement, freshness.STATEMENT_SIGNATURE: signatures}
@@ -108,5 +112,6 @@ def is_due(statement: bytes, options: StatementOptions) -> bool:
     except DeviceError:
         return True
     left = stated.expires - time.time()
-    same = (stated.signers, stated.threshold) == (options.signers or (), options.threshold or 1)
+    wished = (options.signers or (), options.threshold or 1, options.shadow)
+    same = (stated.signers, stated.threshold, stated.shadow) == wished
     return options.allow_downgrade or not same or left < options.expires_days * DAY_S / 2

@@ -34,6 +34,7 @@ from toolkit.device.release.pull import CHUNK, EMPTY, OWN, SHA256, TITLE
 from toolkit.device.release.signature import CHANNEL as CHANNEL_NAMESPACE
 from toolkit.device.release.signature import RELEASE as RELEASE_NAMESPACE
 from toolkit.device.release.signature import split_signatures
+from toolkit.errors import FleetError
 from toolkit.fleet.transfer.diff import unique_chunks
 from toolkit.fleet.transfer.stream import compress
 from toolkit.fleet.transfer.tree import FileTree
@@ -74,6 +75,10 @@ class DeviceReport:
     bundle: str
     as_published: bool
     """Whether it serves what the channel holds now."""
+    release: str = ""
+    """The release that the outcome is about."""
+    compared: str = ""
+    """How its comparison with the serving release ended: "passed", "refused" or "undecided"; empty without one."""
 
 
 def publish(
@@ -264,4 +269,34 @@ def parse_report(device: str, content: bytes, published: object) -> DeviceReport
         at=text.get("at", ""),
         bundle=text.get("bundle", ""),
         as_published=isinstance(published, str) and text.get("serves") == published,
+        release=text.get("release", ""),
+        compared=_compared(report.get("shadow")),
     )
+
+
+def _compared(shadow: object) -> str:
+    decision = shadow.get("decision") if isinstance(shadow, dict) else None
+    return decision if isinstance(decision, str) else ""
+
+
+def require_canary(
+    bundle: Path, channel: str, *, credentials: Path | None = None, plain: bool = False
+) -> tuple[DeviceReport, ...]:
+    """Return the reports of the devices of a channel that compared the bundle's release, agreed, and serve it.
+
+    Raises:
+        FleetError: there is none, one of them refused the release or failed, or the registry cannot be reached.
+    """
+    release = release_tree(bundle).digest
+    reports = [one for one in fetch_reports(channel, credentials=credentials, plain=plain) if one.release == release]
+    against = [one for one in reports if one.outcome not in {"deployed", "unchanged"}]
+    passed = tuple(one for one in reports if one.compared == "passed" and one.serves == release)
+    if against:
+        texts = "; ".join(f"{one.device} {one.outcome}: {one.reason}" for one in against)
+        raise FleetError(f"release {release[:12]} did not pass there: {texts}", where=channel)
+    if not passed:
+        remedy = f"publish it there with --shadow, wait for a device to pull it (toolkit status --channel {channel}), run this again"
+        raise FleetError(
+            f"no device reports that it compared release {release[:12]} and serves it", where=channel, remedy=remedy
+        )
+    return passed

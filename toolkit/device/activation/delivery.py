@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Set
+from typing import Any, Callable, Dict, List, Optional, Sequence, Set
 
 from ..deploy_lock import deploy_lock
 from ..errors import ENVIRONMENT, DeviceError
@@ -33,6 +33,11 @@ from .links import linked_release
 from .release_code import Runtime, agent_folder
 from .service import UNIT, Service
 
+BASELINE_FRAMES = 100
+"""Results over which the app's frame rate is measured first, without the new release."""
+FIGURES = (
+    "decision", "reason", "serving", "frames", "counted", "agreed", "confidence", "ms", "fps", "notes", "seconds"
+)  # fmt: skip
 RESERVE_BYTES = 64 << 20
 """Space that stays free, as for deployments over SSH."""
 _SLACK_BYTES = 4096
@@ -52,6 +57,9 @@ class GateOptions:
     seconds: float = 10.0
     """How long the service must stay healthy."""
     reserve_bytes: int = RESERVE_BYTES
+    app_url: str = "http://127.0.0.1:8080"
+    """Of the live app, which gives the frames on which a release is compared if its channel asks for that."""
+    app_token_file: Optional[Path] = None
 
 
 def deliver(
@@ -70,22 +78,30 @@ def deliver(
     signed = verify_trust(root, descriptor, channel, check_floor)
     result = {"ok": True, "release": descriptor.digest, "bundle": descriptor.bundle, "signature": signed}
     before = linked_release(root, CURRENT)
+    comparison = LiveComparison(options, descriptor.shadow)
     try:
         chunks = _fetch_missing(root, descriptor, fetch, options.reserve_bytes)
         with deploy_lock(root, f"{source} {descriptor.bundle[:12]}"):
             before = linked_release(root, CURRENT)
-            passed = _activate(root, descriptor, chunks, options, before)
+            passed = _activate(root, descriptor, chunks, options, before, comparison)
     except DeviceError as error:
         outcome = "refused" if isinstance(error, GateError) else "failed"
-        record_outcome(root, source, descriptor, before, outcome, str(error))
+        record_outcome(root, source, descriptor, before, outcome, str(error), comparison.figures)
         raise
     outcome = "deployed" if passed else "unchanged"
-    record_outcome(root, source, descriptor, before, outcome, signed if "downgrade" in signed else "")
+    record_outcome(
+        root, source, descriptor, before, outcome, signed if "downgrade" in signed else "", comparison.figures
+    )
     return {**result, "outcome": outcome, "gates": passed}
 
 
 def _activate(
-    root: Path, descriptor: ReleaseDescriptor, chunks: Chunks, options: GateOptions, before: Optional[str]
+    root: Path,
+    descriptor: ReleaseDescriptor,
+    chunks: Chunks,
+    options: GateOptions,
+    before: Optional[str],
+    comparison: "LiveComparison",
 ) -> Dict[str, str]:
     """Receive and activate; return the result of each gate, empty if there was nothing to do."""
     state = store.survey(root, descriptor.layout)
@@ -96,14 +112,49 @@ def _activate(
         _receive(root, descriptor, chunks)
     runtime = Runtime(default_python(root), options.accelerator, agent_folder())
     context = Context(root, descriptor.digest, runtime, Children())
-    return activate(context, delivery_gates(options), Service(options.unit))
+    beside = [ActivationGate("shadow", comparison.check)] if comparison.rule and before else []
+    return activate(context, delivery_gates(options, beside), Service(options.unit))
 
 
-def delivery_gates(options: GateOptions) -> List[ActivationGate]:
-    """Return the gates of a release that arrives without a controller."""
+@dataclass
+class LiveComparison:
+    """The gate "shadow" of a release that arrives without a controller: the rule of its channel, and what was seen."""
+
+    options: GateOptions
+    rule: Optional[Dict[str, float]]
+    figures: Dict[str, Any] = field(default_factory=dict)
+
+    def check(self, context: Context) -> str:
+        """Return the result as a message.
+
+        Raises:
+            DeviceError: the app gives no frames; the next pull tries again.
+            GateError: the release does not agree with the serving one, or time was too short to decide.
+        """
+        token = self.options.app_token_file
+        request = {
+            "app": self.options.app_url,
+            "token_file": str(token) if token else None,
+            "baseline": BASELINE_FRAMES,
+        }
+        result = gates.check_shadow(context, {**request, **(self.rule or {})})
+        if not result["ok"]:
+            error = result.get("error") or {}
+            what = str(error.get("what") or "the release could not run beside the serving one")
+            raise DeviceError(what, where=self.options.app_url, remedy=str(error.get("remedy") or ""))
+        self.figures.update({name: result.get(name) for name in FIGURES}, rule=self.rule)
+        if result.get("decision") != "passed":
+            remedy = "see its report; publish it with another --shadow or --shadow-gate, and devices try again"
+            raise GateError(f"not switched to: {result.get('reason')}", where=str(context.folder), remedy=remedy)
+        return str(result["reason"])
+
+
+def delivery_gates(options: GateOptions, beside: Sequence[ActivationGate] = ()) -> List[ActivationGate]:
+    """Return the gates of a release that arrives without a controller; `beside` follow the golden samples."""
     return [
         ActivationGate(INTEGRITY, _integrity),
         ActivationGate("golden", _golden),
+        *beside,
         ActivationGate("healthy", lambda _: _healthy(options), after_switch=True),
     ]
 
@@ -188,11 +239,22 @@ def _healthy(options: GateOptions) -> str:
 
 
 def record_outcome(
-    root: Path, source: str, descriptor: ReleaseDescriptor, before: Optional[str], outcome: str, reason: str
+    root: Path,
+    source: str,
+    descriptor: ReleaseDescriptor,
+    before: Optional[str],
+    outcome: str,
+    reason: str,
+    shadow: Optional[Dict[str, Any]] = None,
 ) -> None:
-    """Write the outcome to the state file and the audit log; if that fails, it is not recorded."""
+    """Write the outcome to the state file and the audit log; if that fails, it is not recorded.
+
+    `shadow` are the figures of a comparison on live frames; without any, those of this release's last one stay.
+    """
+    last = read_state(root)
+    shadow = shadow or (last.get("shadow") if last.get("release") == descriptor.digest else None)
     at = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-    message: Dict[str, Optional[str]] = {
+    message: Dict[str, Any] = {
         "at": at,
         "source": source,
         "from": descriptor.where,
@@ -202,6 +264,7 @@ def record_outcome(
         "serves": linked_release(root, CURRENT),
         "outcome": outcome,
         "reason": reason,
+        **({"shadow": shadow} if shadow else {}),
     }
     try:
         store.write_atomic(root / STATE_FILE, json.dumps(message).encode())
@@ -217,3 +280,12 @@ def record_outcome(
             append_audit(root, {**line, "outcome": outcome, "reason": reason})
     except OSError:
         return
+
+
+def read_state(root: Path) -> Dict[str, Any]:
+    """Return the outcome of the last release that arrived without SSH; empty if none did."""
+    try:
+        state = json.loads((root / STATE_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return state if isinstance(state, dict) else {}

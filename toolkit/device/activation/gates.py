@@ -17,6 +17,8 @@ from .child import Children
 from .release_code import Runtime
 
 BENCH_S = 900.0
+SHADOW_START_S = 900.0
+"""For loading the candidate, measuring the app alone, and a last round of frames."""
 Result = Dict[str, Any]
 
 
@@ -60,18 +62,36 @@ def check_speed(context: Context, images: str, options: Dict[str, Any]) -> Resul
     return _ask(context, "bench", str(context.folder), *arguments, *settings, timeout_s=BENCH_S)
 
 
+def check_shadow(context: Context, request: Dict[str, Any]) -> Result:
+    """Compare the release with the serving one on live frames with the release's own code; see `app.shadow`."""
+    arguments = ("shadow", str(context.folder), "--accelerator", context.runtime.accelerator)
+    stdin = json.dumps({"do": "judge", **request}).encode() + b"\n"
+    limit = float(request["seconds"]) + SHADOW_START_S
+    return _ask(context, *arguments, timeout_s=limit, stdin=stdin, network="host")
+
+
 def check_service(unit: str, url: Optional[str], seconds: float, patience_s: float) -> Result:
     """Check that the service becomes healthy and stays so for `seconds`."""
     return check_health(unit, url, seconds, patience_s)
 
 
-def _ask(context: Context, *arguments: str, timeout_s: float) -> Result:
+def _ask(
+    context: Context, *arguments: str, timeout_s: float, stdin: Optional[bytes] = None, network: str = "none"
+) -> Result:
     """Return the JSON document that the release's code prints.
 
     Raises:
         DeviceError: it printed none.
     """
-    done = context.runtime.run(context.children, context.root, context.folder, *arguments, timeout_s=timeout_s)
+    done = context.runtime.run(
+        context.children,
+        context.root,
+        context.folder,
+        *arguments,
+        timeout_s=timeout_s,
+        stdin=stdin,
+        network=network,
+    )
     result = _parsed(done.stdout)
     if result is None:
         output = "; ".join(done.stderr.strip().splitlines()[-2:])

@@ -60,18 +60,26 @@ class Runtime:
     agent: Optional[Path] = None
     """The folder of the root-owned agent; None for code that is not the agent's."""
 
-    def argv(self, root: Path, folder: Path, *arguments: str) -> List[str]:
+    def argv(self, root: Path, folder: Path, *arguments: str, network: str = "none") -> List[str]:
         """Return the command that runs `python -m device ARGUMENTS` of a release."""
         own = [self.python, "-B", "-m", "device", *arguments]
         if self.agent is not None and not (folder / CONTAINER_IMAGE).exists():
             own = [*unprivileged(self.agent), str(folder), *own]
-        return ["/bin/sh", "-c", RUN, "sh", str(root), str(folder), "none", self.accelerator, *own]
+        return ["/bin/sh", "-c", RUN, "sh", str(root), str(folder), network, self.accelerator, *own]
 
     def run(
-        self, children: Children, root: Path, folder: Path, *arguments: str, timeout_s: float
+        self,
+        children: Children,
+        root: Path,
+        folder: Path,
+        *arguments: str,
+        timeout_s: float,
+        stdin: Optional[bytes] = None,
+        network: str = "none",
     ) -> "subprocess.CompletedProcess[str]":
-        """Run a command of the release's code to its end."""
-        return children.run(self.argv(root, folder, *arguments), cwd=str(folder), timeout_s=timeout_s)
+        """Run a command of the release's code to its end. `network` is that of its container, if it has one."""
+        argv = self.argv(root, folder, *arguments, network=network)
+        return children.run(argv, cwd=str(folder), timeout_s=timeout_s, stdin=stdin)
 
 
 def agent_folder() -> Optional[Path]:

@@ -8,6 +8,9 @@ frame and the serving model's answer. Requests are lines of JSON on stdin, each 
         {"ok", "serving": {"release", "name"}, "fps", "notes"}
     {"do": "classify", "image": BASE64}
         {"ok", "label", "probability", "unknown", "ms"}: the candidate's answer to a JPEG
+    {"do": "judge", "app", "token_file", "every", "baseline", "agreement", "seconds"}
+        on devices that pull their releases: all of the comparison, until the test of agreement decides or time is up
+        {"ok", "decision": "passed", "refused" or "undecided", "reason", "serving", "frames", "counted", "agreed", "fps", …}
     {"do": "compare", "frames": N}
         {"ok", "serving": RELEASE, "fps", "frames": [{"serving", "candidate", "changed"}, …]}, each answer {"label", "probability",
         "unknown", "ms"}; "changed": whether the image differs visibly from the last one that did
@@ -35,6 +38,7 @@ from ..rejection import judge
 from ..release.manifest import input_size, read_manifest
 from ..release.verify import require_trusted
 from ..runtime import accelerators, interface
+from ..sequential import FAIL, PASS, SequentialTest, agreements
 from .pipeline.decoding import prepare_frame
 from .pipeline.messages import Frame, InputFormat
 from .pipeline.topk import answer_label, labels_above_threshold, top_k
@@ -47,6 +51,8 @@ POLL_S, TIMEOUT_S, SILENCE_S = 0.03, 20.0, 60.0
 CHANGED = 2.0
 """Mean difference in levels, of 255, from which on two images are not the same scene; a camera's noise is below it."""
 THUMBNAIL = (16, 16)
+ROUND = 10
+"""Frames between two tests of `judge`."""
 Json = Dict[str, Any]
 
 
@@ -154,7 +160,43 @@ class Shadow:
             return self.begin(request)
         if request["do"] == "classify":
             return self.classify(base64.b64decode(request["image"]))
+        if request["do"] == "judge":
+            return self.judge(request)
         return self.compare(int(request["frames"]))
+
+    def judge(self, request: Json) -> Json:
+        """Compare until the test of agreement decides, or time is up.
+
+        Raises:
+            DeviceError: see `begin`; the token cannot be read; or the app switched to another release meanwhile.
+        """
+        start, bound = time.monotonic(), float(request["agreement"])
+        started = self.begin({**request, "token": _read_token(request["token_file"])})
+        test, frames, rates, decision = SequentialTest.above(bound), [], [], ""
+        while not decision and time.monotonic() - start < float(request["seconds"]):
+            answer = self.compare(ROUND)
+            if answer["serving"] != started["serving"]["release"]:
+                raise DeviceError("the app switched to another release meanwhile", remedy="the next pull tries again")
+            frames += answer["frames"]
+            rates += [answer["fps"]] if answer["fps"] else []
+            decision = test.decide(agreements(frames))
+        samples = agreements(frames)
+        verdicts = {PASS: ("passed", "is above"), FAIL: ("refused", "is not above")}
+        verdict, text = verdicts.get(decision, ("undecided", "could not be decided in time to be above"))
+        return {
+            "ok": True,
+            "decision": verdict,
+            "reason": f"agreement {text} {bound:.0%}: {sum(samples)} of {len(samples)} counted frames agree",
+            "serving": started["serving"]["release"],
+            "frames": len(frames),
+            "counted": len(samples),
+            "agreed": sum(samples),
+            "confidence": [_mean([one[who]["probability"] for one in frames]) for who in ("serving", "candidate")],
+            "ms": [_mean([one[who]["ms"] for one in frames]) for who in ("serving", "candidate")],
+            "fps": [started["fps"], _mean(rates)],
+            "notes": started["notes"],
+            "seconds": round(time.monotonic() - start, 1),
+        }
 
     def begin(self, request: Json) -> Json:
         """Measure the app alone, then load the candidate.
@@ -261,6 +303,17 @@ class Shadow:
             return False
         self._last = small
         return True
+
+
+def _read_token(path: Optional[str]) -> Optional[str]:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip() if path else None
+    except OSError as error:
+        raise DeviceError(f"the app's token cannot be read: {error.strerror}", where=str(path)) from None
+
+
+def _mean(values: List[float]) -> Optional[float]:
+    return round(sum(values) / len(values), 4) if values else None
 
 
 def _settings(accelerator: str) -> Tuple[interface.Settings, List[str]]:

@@ -16,7 +16,7 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator
+from typing import Any, Callable, Dict, Iterator, Optional
 
 from ..errors import DeviceError
 from ..layout import RELEASE, RELEASE_SIGNATURE, release_path
@@ -60,6 +60,14 @@ class ReleaseDescriptor:
     def bundle(self) -> str:
         """Return the digest of the bundle in the release."""
         return str(json.loads(self.documents[RELEASE]).get("bundle", ""))
+
+    @property
+    def shadow(self) -> Optional[Dict[str, float]]:
+        """Return how the release is to be compared on live frames first; None if the channel's statement asks for nothing."""
+        try:
+            return freshness.parse_statement(self.documents[freshness.STATEMENT], self.where).shadow
+        except (DeviceError, KeyError):
+            return None
 
 
 def read_documents(file: Path) -> Dict[str, bytes]:

@@ -1,6 +1,7 @@
 """Freshness of signed releases: the statement of a channel, and this device's floor for each channel.
 
-    channel.json       {"format": 1, "channel", "counter", "release", "created", "expires", "signers", "threshold"}
+    channel.json       {"format": 1, "channel", "counter", "release", "created", "expires", "signers", "threshold"},
+                       and on request "shadow": {"seconds", "agreement", "every"}
     channel.json.sig   signatures in the channel namespace, concatenated, one for each signer
     downgrade.json     {"format": 1, "channel", "counter", "release", "expires"}: permits one release below the floor
     floors.json        for each channel: the highest accepted counter, its release, the next signers
@@ -34,6 +35,8 @@ STATEMENT, STATEMENT_SIGNATURE = "channel.json", "channel.json.sig"
 PERMIT, PERMIT_SIGNATURE = "downgrade.json", "downgrade.json.sig"
 MAX_COUNTER = 1 << 53
 MAX_STATEMENT_BYTES = 64 << 10
+MAX_SHADOW_S = 1800.0
+"""Longest comparison on live frames: the timer's service ends a pull after an hour or more."""
 MAX_CLOCK_LEAD_S = 10 * 365 * 86400.0
 """Limit on how far a statement may advance the time, so that one from the far future does not expire all others."""
 _REMEDY = "publish the release again: `toolkit publish BUNDLE CHANNEL --sign KEY`"
@@ -50,6 +53,8 @@ class Statement:
     expires: float
     signers: Tuple[str, ...] = ()
     threshold: int = 1
+    shadow: Optional[Dict[str, float]] = None
+    """How devices compare the release with the one that they serve, on live frames, before they switch; None: not at all."""
 
 
 def parse_statement(content: bytes, where: str) -> Statement:
@@ -74,8 +79,28 @@ def parse_statement(content: bytes, where: str) -> Statement:
     if threshold < 1 or (signers and threshold > len({*signers})):
         raise DeviceError("requires more signers than it names", where=where, remedy=_REMEDY)
     return Statement(
-        fields["channel"], int(counter), fields["release"], created, expires, tuple(signers), int(threshold)
+        fields["channel"],
+        int(counter),
+        fields["release"],
+        created,
+        expires,
+        tuple(signers),
+        int(threshold),
+        _parse_shadow(fields.get("shadow"), where),
     )
+
+
+def _parse_shadow(rule: Any, where: str) -> Optional[Dict[str, float]]:
+    """Return the rule of a comparison on live frames, with its values checked; None without one."""
+    if rule is None:
+        return None
+    values: List[Any] = [rule.get(name) for name in ("seconds", "agreement", "every")] if isinstance(rule, dict) else []
+    if not values or any(type(value) not in {int, float} for value in values):
+        raise DeviceError("is not a valid statement of a channel", where=where, remedy=_REMEDY)
+    seconds, agreement, every = values
+    if not (0 < seconds <= MAX_SHADOW_S and 0 < agreement < 1 and 1 <= every <= 10_000):
+        raise DeviceError("is not a valid statement of a channel", where=where, remedy=_REMEDY)
+    return {"seconds": float(seconds), "agreement": float(agreement), "every": int(every)}
 
 
 def check_freshness(

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Set, Tuple
 
-from ..activation.delivery import GateOptions, deliver
+from ..activation.delivery import GateOptions, deliver, read_state
 from ..errors import DeviceError
 from ..layout import INCOMING, INCOMING_LOCK, STATE_FILE
 from .descriptor import MAX_BYTES, ReleaseDescriptor, parse_descriptor
@@ -119,24 +119,17 @@ def _fetch_descriptor(registry: Registry, manifest: Dict[str, Any]) -> ReleaseDe
 
 
 def _earlier_refusal(root: Path, descriptor: ReleaseDescriptor) -> Optional[str]:
-    """Return why this device refused the release last time; None if it did not."""
+    """Return why this device refused the release last time; None if it did not, or if the rule that it failed is another now."""
     state = read_state(root)
-    if state.get("release") == descriptor.digest and state.get("outcome") == "refused":
+    shadow = state.get("shadow")
+    ruled = isinstance(shadow, dict) and shadow.get("decision") != "passed" and shadow.get("rule") != descriptor.shadow
+    if state.get("release") == descriptor.digest and state.get("outcome") == "refused" and not ruled:
         return str(state.get("reason"))
     return None
 
 
 def _annotation(layer: Dict[str, Any], key: str) -> Optional[str]:
     return (layer.get("annotations") or {}).get(key)
-
-
-def read_state(root: Path) -> Dict[str, Any]:
-    """Return the outcome of the last release that arrived without SSH; empty if none did."""
-    try:
-        state = json.loads((root / STATE_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return state if isinstance(state, dict) else {}
 
 
 def _report(registry: Registry, root: Path, name: str) -> None:

@@ -17,17 +17,16 @@ r = 0.5 and in 22 % at r = 0.8, and a share of 0.90 in 4 % at r = 0.8. So sample
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, List, Mapping, Sequence
 
 PASS, FAIL = "pass", "fail"
 MOST_CORRELATION = 0.98
 """Higher estimates count as this, so that a long series can still decide."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SequentialTest:
     """The test that a share is above `bad`; the samples decide once there are `least` of them."""
 
@@ -38,7 +37,7 @@ class SequentialTest:
     least: int = 30
 
     @classmethod
-    def above(cls, bound: float) -> SequentialTest:
+    def above(cls, bound: float) -> "SequentialTest":
         """Return the test that a share is above a bound between 0 and 1: one that leaves half as many failures passes."""
         return cls(bound, (1 + bound) / 2)
 
@@ -61,7 +60,17 @@ def design_effect(samples: Sequence[bool]) -> float:
     variance = share * (1 - share)
     if len(samples) < 3 or not variance:
         return 1.0
-    pairs = itertools.pairwise(samples)
+    pairs = zip(samples, samples[1:])  # noqa: B905, RUF007 - strict= and pairwise came with Python 3.10
     covariance = math.fsum((first - share) * (second - share) for first, second in pairs) / (len(samples) - 1)
     correlation = min(max(covariance / variance, 0.0), MOST_CORRELATION)
     return (1 + correlation) / (1 - correlation)
+
+
+def agreements(frames: Sequence[Mapping[str, Any]]) -> List[bool]:
+    """Return for each counted frame whether both releases answer the same; frames of a scene that stands still count once."""
+    return [answered_label(one["serving"]) == answered_label(one["candidate"]) for one in frames if one["changed"]]
+
+
+def answered_label(answer: Mapping[str, Any]) -> str:
+    """Return the label, or "unknown"."""
+    return "unknown" if answer["unknown"] else str(answer["label"])

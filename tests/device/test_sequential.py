@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from toolkit.stats.sequential import FAIL, PASS, SequentialTest, design_effect
+from toolkit.device.sequential import FAIL, PASS, SequentialTest, design_effect
 
 TEST = SequentialTest.above(0.95)
 
