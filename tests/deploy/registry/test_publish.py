@@ -214,7 +214,13 @@ def camera_app(root: Path, folder: Path) -> Iterator[str]:
 
 
 def test_canary_that_pulls_decides_whether_the_tag_moves(
-    server: Server, pull: Pull, bundle: Path, make_bundle: Callable[..., Path], key: Path, tmp_path: Path
+    server: Server,
+    pull: Pull,
+    bundle: Path,
+    make_bundle: Callable[..., Path],
+    key: Path,
+    tmp_path: Path,
+    workspace: Workspace,
 ) -> None:
     canary, root = server.channel.replace(":stable", ":canary"), tmp_path / "devices/one"
 
@@ -245,6 +251,11 @@ def test_canary_that_pulls_decides_whether_the_tag_moves(
     assert pulled(canary, root, *words)[1]["outcome"] == "unchanged"
     (report,) = require_canary(good, canary)
     assert (report.device, report.compared, report.serves) == ("one", "passed", release_tree(good).digest)
+    for folder, expected in ((contrary, 1), (good, 0)):
+        with pytest.raises(SystemExit) as caught:
+            main(["publish", str(folder), server.channel, "--after", "canary", "--workspace", str(workspace.root)])
+        assert caught.value.code == expected
+    assert pull("two")[1]["bundle"] == good.name
 
 
 def test_a_canary_without_an_app_tries_again_later(
