@@ -7,6 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from toolkit.artifacts.labeling import CLASS, UNKNOWN
+from toolkit.cli.shadow_options import find_labeled
+from toolkit.deploy.gates.shadow_gate import ShadowOptions
 from toolkit.errors import ConfigurationError
 from toolkit.experiment.schema import Experiment
 from toolkit.loop import fair_captures
@@ -45,3 +47,10 @@ def test_only_fair_captures_count(
 def test_a_candidate_of_unknown_training_is_refused(workspace: Workspace, store: Store) -> None:
     with pytest.raises(ConfigurationError, match="what the candidate has learned from"):
         FairCaptures(workspace, store)("b" * 64, "c" * 64)
+
+
+def test_labels_are_looked_up_only_if_accuracy_is_judged(workspace: Workspace, store: Store) -> None:
+    judged = ShadowOptions(seconds=1, accuracy=0.8)
+    assert isinstance(find_labeled(judged, workspace, store), FairCaptures)
+    for shadow in (None, ShadowOptions(seconds=1)):
+        assert find_labeled(shadow, workspace, store)("b" * 64, "c" * 64) == ()

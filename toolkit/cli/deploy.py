@@ -17,6 +17,7 @@ from toolkit.cli.shadow_options import (
     ShadowOption,
     ShadowUndecidedOption,
     SoakOption,
+    find_labeled,
     parse_duration,
     parse_shadow,
 )
@@ -172,7 +173,6 @@ def deploy(
     from toolkit.experiment.schema import DeployConfig
     from toolkit.fleet.transfer.staging import TransferOptions
     from toolkit.fleet.transfer.stream import parse_rate_limit
-    from toolkit.loop.fair_captures import FairCaptures
 
     beside = parse_shadow(shadow, shadow_gate, shadow_every, allow_undecided=shadow_allow_undecided)
     after = Soak(seconds=parse_duration(soak, "--soak"), forks=options.forks) if soak else None
@@ -203,7 +203,7 @@ def deploy(
         if bundle is None:
             bundle = _recommended(options, store, confirmed=yes or dry_run)
         path = bundle_folder(bundle, options.workspace, store)
-        labeled = FairCaptures(options.workspace, store)
+        labeled = find_labeled(beside, options.workspace, store)
         gates = gates_from_config(settings, store, beside, options.progress, labeled)
         if offline is not None:
             keys = tuple(sign or ())

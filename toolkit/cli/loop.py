@@ -10,6 +10,7 @@ import typer
 
 from toolkit.cli import options as shared
 from toolkit.cli.fleet_options import FleetOptions, with_fleet_options
+from toolkit.cli.shadow_options import find_labeled
 
 if TYPE_CHECKING:
     from toolkit.artifacts.fleet import Device
@@ -70,14 +71,15 @@ def _deploy(
     from toolkit import deploy
     from toolkit.bundle.resolve import bundle_folder
     from toolkit.deploy.gates.soak import Soak
-    from toolkit.loop.fair_captures import FairCaptures
 
-    table, labeled = plan.deploy, FairCaptures(options.workspace, store)
+    table = plan.deploy
+    shadow = deploy.shadow_from_config(table)
+    labeled = find_labeled(shadow, options.workspace, store)
     return deploy.deploy(
         bundle_folder(bundle, options.workspace, store),
         devices,
         strategy=deploy.strategy_from_config(table),
-        gates=deploy.gates_from_config(table, store, deploy.shadow_from_config(table), options.progress, labeled),
+        gates=deploy.gates_from_config(table, store, shadow, options.progress, labeled),
         hooks=plan.resolve_path(table.hooks) if table.hooks else options.workspace.root / "hooks",
         store=store,
         bills=options.workspace.folder("sboms"),

@@ -12,7 +12,9 @@ from toolkit.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from toolkit.deploy.gates.shadow_gate import ShadowOptions
+    from toolkit.deploy.gates.shadow_gate import FindLabeled, ShadowOptions
+    from toolkit.store import Store
+    from toolkit.workspace import Workspace
 
 COMPARISON = "Comparison on live frames"
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -100,3 +102,12 @@ def parse_shadow(
         every=every,
         allow_undecided=allow_undecided,
     )
+
+
+def find_labeled(shadow: ShadowOptions | None, workspace: Workspace, store: Store) -> FindLabeled:
+    """Return what finds labeled captures for a comparison, if it judges accuracy; the import takes half a second."""
+    if shadow is None or shadow.accuracy is None:
+        return lambda *_: ()
+    from toolkit.loop.fair_captures import FairCaptures
+
+    return FairCaptures(workspace, store)
