@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from toolkit.errors import ConfigurationError
 from toolkit.experiment import recipe
 from toolkit.experiment.load import load_experiment
 from toolkit.experiment.lr_schedules import Cosine
@@ -23,7 +24,7 @@ def test_complete_chooses_every_setting_when_none_is_given(tmp_path: Path) -> No
     trial = recipe.complete(trial_of(tmp_path), EVEN, images=100, multi_label=False)
     top, fine = trial.stages
     assert (trial.network, trial.head, trial.offer) == ("efficientnet_lite0", "softmax", "improved")
-    assert (top.name, top.optimizer) == ("top", "lbfgs")
+    assert (top.name, top.optimizer, top.augmented_copies) == ("top", "lbfgs", 4)
     assert (fine.optimizer, fine.learning_rate, fine.head_rate) == ("adamw", 1e-4, 10)
     assert isinstance(fine.schedule, Cosine)
     assert fine.schedule.warmup == 1
@@ -63,3 +64,23 @@ def test_more_images_take_fewer_epochs() -> None:
     for kind in ("top", "fine-tune", "from scratch"):
         epochs = [recipe.epochs_for(kind, images) for images in (100, 5_000, 50_000)]
         assert epochs == sorted(epochs, reverse=True)
+
+
+@pytest.mark.parametrize(("images", "copies"), [(10, 4), (400, 4), (600, 2), (2_000, 0), (50_000, 0)])
+def test_few_images_are_joined_by_augmented_copies(images: int, copies: int, tmp_path: Path) -> None:
+    top, _ = recipe.complete(trial_of(tmp_path), EVEN, images=images, multi_label=False).stages
+    assert top.augmented_copies == copies
+
+
+@pytest.mark.parametrize(
+    ("augment", "problem"),
+    [('augment = "none"', "nothing to vary them by"), ("[augment]\nflip = true", "in every epoch")],
+)
+def test_augmented_copies_are_refused_where_they_contradict_augment(augment: str, problem: str, tmp_path: Path) -> None:
+    stages = '[[stages]]\nname = "top"\naugmented_copies = 2\n'
+    path = tmp_path / "pets.toml"
+    path.write_text(
+        augment.startswith("augment") * f"{augment}\n" + FOLDER + stages + augment.startswith("[") * augment
+    )
+    with pytest.raises(ConfigurationError, match=problem):
+        recipe.complete(next(load_experiment(path).trials()), EVEN, images=100, multi_label=False)

@@ -9,7 +9,7 @@ from toolkit import networks
 from toolkit.experiment.load import load_experiment
 from toolkit.progress import Silent
 from toolkit.train.backbone import OpenVinoBackbone
-from toolkit.train.features import frozen_features
+from toolkit.train.features import AUGMENTED, frozen_features
 from toolkit.train.fitting.loop import Examples, TrainState, batched_predict, fit
 from toolkit.train.trial_context import SubsetArrays, load_subsets, prepare_trial, starting_model
 from toolkit.workspace import Workspace
@@ -74,3 +74,23 @@ def test_only_new_images_go_through_the_backbone(
     assert computed == [2]
     assert np.array_equal(after[2:], before["train"].inputs)
     np.testing.assert_array_equal(after[:2], compute(OpenVinoBackbone(networks.features_part(model)), new))
+
+
+def test_augmented_copies_depend_on_the_image_alone_and_are_cached(bench: Bench, workspace: Workspace) -> None:
+    bench.change('augment = "none"', "[augment]\nflip = true\nbrightness = 0.2\nstages = ['fine-tune']")
+    own = load_experiment(bench.file)
+    context = prepare_trial(own, next(own.trials()), bench.split(workspace), workspace, Silent())
+    model, subsets = starting_model(context, None), load_subsets(context)
+    features = frozen_features(context, model, subsets, copies=2)
+    plain, copies = features["train"], features[AUGMENTED]
+    first, second = np.split(copies.inputs, 2)
+    assert np.array_equal(copies.labels, np.tile(plain.labels, 2))
+    assert not np.array_equal(first, second)
+    assert not np.array_equal(first, plain.inputs)
+    assert np.abs(first - plain.inputs).mean() < np.abs(plain.inputs[::-1] - plain.inputs).mean()
+
+    train = subsets["train"]
+    examples = Examples(train.examples.inputs[::-1], train.examples.labels[::-1])
+    turned = subsets | {"train": SubsetArrays(examples, train.digests[::-1])}
+    again = frozen_features(context, model, turned, copies=1)[AUGMENTED]
+    np.testing.assert_array_equal(again.inputs, first[::-1])

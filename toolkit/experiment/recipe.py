@@ -13,12 +13,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from toolkit.errors import ConfigurationError
 from toolkit.experiment.lr_schedules import Constant, Cosine, Schedule
 from toolkit.experiment.training_schema import AugmentConfig, ClassWeights, Stage, StageConfig, Trial
 
 STAGES: tuple[Stage, ...] = ("top", "fine-tune")
 AUGMENT = AugmentConfig(flip=True, crop=0.2, brightness=0.1, contrast=0.2, stages=("fine-tune",))
-"""Light enough for any photographs. The top stage goes without, so that it can use cached features."""
+"""Light enough for any photographs. The top stage sees the features of some copies, so that it can cache them."""
+_MOST_COPIES, _MOST_WITH_COPIES = 4, 2_000
+"""More copies of an image teach a head nothing new, and neither do copies where there are many images."""
 UNEVEN = 2.0
 """Classes are weighted where the largest has more than this many times the images of the smallest."""
 _EPOCHS: dict[str, tuple[tuple[int, int], ...]] = {
@@ -37,7 +40,12 @@ def complete(trial: Trial, counts: Mapping[str, int], *, images: int, multi_labe
         counts: Training images by label.
         images: Training images in all.
         multi_label: Whether an image may have several labels.
+
+    Raises:
+        ConfigurationError: augmented copies of images that are not augmented, or that are augmented in every epoch.
     """
+    for stage in trial.stages:
+        _check_copies(stage, trial)
     return trial.model_copy(
         update={
             "stages": tuple(_complete_stage(stage, trial, images) for stage in trial.stages),
@@ -72,12 +80,33 @@ def _complete_stage(stage: StageConfig, trial: Trial, images: int) -> StageConfi
         "clip_norm": 1.0,
         "average": 0.0 if from_scratch else 0.99,
     }
-    if stage.name == "fine-tune":
+    if stage.name == "top":
+        chosen["augmented_copies"] = _augmented_copies(optimizer, trial, images)
+    else:
         chosen |= {
             "head_rate": 1.0 if from_scratch else 10.0,
             "batch_norm": "training" if from_scratch else "inference",
         }
     return stage.model_copy(update={key: value for key, value in chosen.items() if getattr(stage, key) is None})
+
+
+def _augmented_copies(optimizer: str, trial: Trial, images: int) -> int:
+    """None where the experiment has an [augment] of its own, which names its stages."""
+    if optimizer != "lbfgs" or trial.augment is not None:
+        return 0
+    return max(0, min(_MOST_COPIES, _MOST_WITH_COPIES // max(images, 1) - 1))
+
+
+def _check_copies(stage: StageConfig, trial: Trial) -> None:
+    where = "stages.top.augmented_copies"
+    if stage.augmented_copies and trial.augment == "none":
+        raise ConfigurationError('there is nothing to vary them by: augment is "none"', where=where)
+    if stage.augmented_copies and trial.augmentation("top"):
+        raise ConfigurationError(
+            "[augment] varies the images of the top stage in every epoch",
+            where=where,
+            remedy='leave it out, or set augment.stages = ["fine-tune"]',
+        )
 
 
 def _schedule(epochs: int) -> Schedule:

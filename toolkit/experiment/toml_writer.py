@@ -27,6 +27,7 @@ _COMMENTS = {
     "schedule": "how the rate falls, after `warmup` epochs in which it rises",
     "weight_decay": "decoupled; biases and batch norms are exempt",
     "clip_norm": "gradients are scaled down to this global norm; 0: they are not",
+    "augmented_copies": "varied versions of each image, whose features are computed once",
     "head_rate": "the head learns this many times as fast as the body",
     "precisions": "int8 quantizes, with layers left in float for accuracy",
     "targets": "ncs2 adds the Neural Compute Stick 2",
@@ -89,7 +90,7 @@ def _stage(stage: StageConfig) -> Iterator[str]:
     """Return the settings that the stage's optimizer uses."""
     settings = {"name": stage.name, **_set(stage)}
     if stage.optimizer == "lbfgs":
-        settings = {key: settings[key] for key in ("name", "optimizer")}
+        settings = {key: settings[key] for key in ("name", "optimizer", "augmented_copies")}
     yield "[[stages]]"
     yield from _lines(settings)
 

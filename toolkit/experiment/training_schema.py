@@ -57,6 +57,9 @@ class StageOverride(Config):
     """Decay of the exponential moving average of the weights that is validated and saved. 0: no average."""
     head_rate: Positive | None = None
     """In fine-tuning, the head learns at this multiple of `learning_rate`, which is the body's."""
+    augmented_copies: Annotated[int, Field(ge=0, le=100)] | None = Field(default=None, exclude_if=is_unset)
+    """In the top stage: how many versions of each training image, varied as `augment` says, the head learns from besides
+    the image itself. Their features are computed once."""
     from_layer: str | None = Field(default=None, exclude_if=is_unset)
     """Fine-tune the body from this layer on; unset: all of it."""
     batch_norm: BatchNorm | None = None
@@ -85,6 +88,8 @@ def _check_stage(name: str, stage: StageConfig | StageOverride) -> None:
     for key in ("from_layer", "batch_norm", "head_rate"):
         if name == "top" and getattr(stage, key) is not None:
             raise ValueError(f"{key} applies to fine-tune only: the top stage does not train the body")
+    if name == "fine-tune" and stage.augmented_copies is not None:
+        raise ValueError("augmented_copies applies to top only: fine-tune varies its images in every epoch")
     if name == "fine-tune" and stage.optimizer == "lbfgs":
         raise ValueError("lbfgs belongs to the top stage: it solves the head alone")
 

@@ -20,7 +20,7 @@ from toolkit.experiment.schema import Experiment
 from toolkit.experiment.training_schema import Stage, StageConfig, Trial
 from toolkit.progress import Progress
 from toolkit.train import run_dir, sanity_checks
-from toolkit.train.features import frozen_features
+from toolkit.train.features import AUGMENTED, frozen_features
 from toolkit.train.fitting import calibration
 from toolkit.train.fitting.head_solver import solve_head
 from toolkit.train.fitting.loop import Examples, TrainState, batched_predict, fit
@@ -119,12 +119,15 @@ def _train_top(
     top = networks.head_part(model)
     if context.trial.augmentation("top"):
         return _train_top_on_images(context, stage, model, subsets)
-    features = frozen_features(context, model, subsets)
+    features = frozen_features(context, model, subsets, copies=stage.augmented_copies or 0)
     state = _train_state(context, top, lambda x: top(x, training=True), top.trainable_variables)
     if stage.optimizer == "lbfgs":
-        history: tuple[Epoch, ...] = (solve_head(state, model, features["train"], features["validation"]),)
+        history: tuple[Epoch, ...] = (
+            solve_head(state, model, features["train"], features["validation"], features.get(AUGMENTED)),
+        )
     else:
-        history = fit(state, features["train"], features["validation"], context.fit_config(stage), context.progress)
+        train = features["train"].followed_by(features.get(AUGMENTED))
+        history = fit(state, train, features["validation"], context.fit_config(stage), context.progress)
     outcome = _outcome(context, state, history, features["validation"], features["test"])
     if context.head.multi_label:
         return outcome

@@ -42,6 +42,12 @@ class Examples:
     augment: Callable[[np.ndarray, np.ndarray, int], np.ndarray] | None = None
     """What training sees of inputs at indices in an epoch; none: the inputs themselves."""
 
+    def followed_by(self, others: Examples | None) -> Examples:
+        """These examples and then `others`, if there are any; inputs are taken as they are."""
+        if others is None:
+            return self
+        return Examples(np.concatenate([self.inputs, others.inputs]), np.concatenate([self.labels, others.labels]))
+
     def batches(self, order: Iterable[np.ndarray], epoch: int) -> Generator[tuple[np.ndarray, np.ndarray], None, None]:
         """Indices and what training sees of them, f32, for each batch of an epoch; made while it trains on others.
 
