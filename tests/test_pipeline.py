@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -131,6 +132,16 @@ def test_run_measures_a_fleet_and_a_second_run_finds_it_all_done(experiment: Pat
     lineage = [result["records"][0]["parent"], *(bundle["digest"] for bundle in result["bundles"])]
     assert lineage[0] in lineage[1:]
 
+    images, work = str(experiment.parent / "images"), experiment.parent / "work"
+    (keras,) = work.glob("runs/*/*/fine-tune/model.keras")
+    by_keras = ask("evaluate", str(keras), "--data", images, "--workspace", str(work))
+    bundle = next(one for one in result["bundles"] if one["precision"] == "fp32")
+    by_openvino = ask(
+        "evaluate", bundle["digest"], "--data", images, "--workspace", str(work), without=experiment.parent / "hidden"
+    )
+    assert by_openvino["confusion"] == by_keras["confusion"]
+    assert by_openvino["loss"] == pytest.approx(by_keras["loss"], abs=1e-3)
+
 
 TWO_STAGES = EXPERIMENT.replace("[[stages]]", '[[stages]]\nname = "top"\nepochs = 1\n[[stages]]', 1).replace(
     ', "fp16"', ""
@@ -189,15 +200,24 @@ def test_run_measures_a_fleet_when_images_have_many_labels(many: Path) -> None:
     assert all(len(one["ranking"]) == 2 and set(one["labels"]) <= {"bar", "disc"} for one in predictions)
     again = ask("evaluate", str(keras), "--data", str(many.parent / "VOCdevkit"), "--workspace", str(work))
     assert again["multilabel"] == judged["multilabel"]
+    # what a bundle is asked without Keras: labels at 1/2 may be others after rounding
+    converted = ask("evaluate", str(bundle), "--data", str(many.parent / "VOCdevkit"), "--workspace", str(work))
+    assert converted["images"] == judged["images"]
+    assert converted["multilabel"]["micro"]["f1"] == pytest.approx(judged["multilabel"]["micro"]["f1"], abs=0.1)
     checked = ask("check", str(bundle), "--workspace", str(work))["checks"]
     assert {one["outcome"] for one in checked if one["name"] in {"digests", "golden"}} == {"passed"}
 
 
-def ask(*words: str) -> Any:
-    """A verb's JSON."""
-    done = subprocess.run(
-        [sys.executable, "-m", "toolkit", *words, "--json"], capture_output=True, text=True, check=False
-    )
+def ask(*words: str, without: Path | None = None) -> Any:
+    """A verb's JSON; `without` is a new folder that hides TensorFlow and Keras."""
+    environment = dict(os.environ)
+    if without is not None:
+        without.mkdir()
+        for name in ("tensorflow", "keras"):
+            (without / f"{name}.py").write_text(f"raise RuntimeError('{name} is imported')")
+        environment["PYTHONPATH"] = str(without)
+    argv = [sys.executable, "-m", "toolkit", *words, "--json"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

@@ -1,4 +1,4 @@
-"""`toolkit evaluate`: metrics of a trained model on labeled images."""
+"""`toolkit evaluate`: metrics of a trained model or a bundle on labeled images."""
 
 from __future__ import annotations
 
@@ -11,10 +11,15 @@ from toolkit.cli import options, output
 
 if TYPE_CHECKING:
     from toolkit.artifacts.model import Evaluation, MultilabelMetrics
+    from toolkit.progress import Progress
+    from toolkit.workspace import Workspace
 
 
 def evaluate(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="model.keras of a run of the workspace.")],
+    model: Annotated[
+        str,
+        typer.Argument(metavar="MODEL", help="model.keras of a run, or folder, name or digest of a bundle."),
+    ],
     data: Annotated[
         Path,
         typer.Option(
@@ -27,19 +32,55 @@ def evaluate(
     workspace: options.WorkspaceOption = options.DEFAULT_WORKSPACE,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Evaluate a model on labeled images.
+    """Evaluate a model or bundle on labeled images.
 
     Prints loss, accuracy and calibration; precision, recall, F1, ROC and PR areas per class; and the confusion matrix.
     """
     from toolkit.progress import create_progress
-    from toolkit.train import evaluate_folder
     from toolkit.workspace import Workspace
 
-    evaluation = evaluate_folder(model, data, Workspace(workspace), create_progress(quiet=as_json), mistakes=mistakes)
+    place, progress = Workspace(workspace), create_progress(quiet=as_json)
+    if model.endswith(".keras"):
+        from toolkit.train import evaluate_folder
+
+        evaluation = evaluate_folder(Path(model), data, place, progress, mistakes=mistakes)
+    else:
+        evaluation = _evaluate_bundle(model, data, place, progress, mistakes)
     if as_json:
         output.print_json(evaluation)
     else:
         _print(evaluation)
+
+
+def _evaluate_bundle(
+    bundle: str, folder: Path, workspace: Workspace, progress: Progress, mistakes: Path | None
+) -> Evaluation:
+    """A bundle on this machine's processor, in float32: its accuracy without a device's own precision."""
+    import numpy as np
+
+    from toolkit.bundle.resolve import bundle_folder
+    from toolkit.bundle.verify import verify_bundle
+    from toolkit.convert import parity
+    from toolkit.device.layout import model_file
+    from toolkit.store import Store
+    from toolkit.train import Classification, evaluate_images
+
+    with Store(workspace.database) as store:
+        path = bundle_folder(bundle, workspace, store)
+    manifest = verify_bundle(path)
+    kind = manifest["output"]["kind"]
+    task = Classification(
+        labels=tuple(manifest["labels"]),
+        input_size=(manifest["input"]["height"], manifest["input"]["width"]),
+        crop=manifest["input"]["crop"],
+        multi_label=kind == "multi-sigmoid",
+    )
+
+    def logits_of(pixels: np.ndarray) -> np.ndarray:
+        shares = np.clip(parity.predict(model_file(path), [pixels]).astype(np.float64), 1e-12, 1 - 1e-12)
+        return np.asarray(np.log(shares) if kind == "softmax" else np.log(shares / (1 - shares)))
+
+    return evaluate_images(task, logits_of, folder, workspace, progress, mistakes=mistakes)
 
 
 def _print(evaluation: Evaluation) -> None:

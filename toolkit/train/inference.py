@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,19 @@ from toolkit.train.misclassified import contact_sheet
 from toolkit.workspace import Workspace
 
 _BATCH = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Classification:
+    """What a model answers, and the images it takes."""
+
+    labels: tuple[str, ...]
+    input_size: tuple[int, int]
+    """Height and width."""
+    crop: str
+    multi_label: bool
+    """Whether an image may have many labels."""
+    loss: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,33 +79,65 @@ def predict(file: Path, images: Sequence[Path]) -> tuple[Prediction, ...]:
 def evaluate_folder(
     file: Path, folder: Path, workspace: Workspace, progress: Progress, *, mistakes: Path | None = None
 ) -> Evaluation:
-    """The model in `file` judged on the class folders of `folder`, or on its test/ if it has one.
-
-    One for many labels to an image is judged on PASCAL VOC's folder, or a CSV file whose labels stand apart by ";": on
-    its test part if it has one. Its worst mistakes are drawn into `mistakes`, a PNG file, if that is given.
+    """The model in `file` judged as `evaluate_images` does.
 
     Raises:
         ConfigurationError: the file has no record beside it that tells its labels.
         DataError: a class the model does not know, or images that cannot be read.
     """
     model = load_record(file)
-    split = data.prepare_dataset(_table(folder, model), folder, workspace, progress)
-    strangers = [label for label in split.labels if label not in model.labels]
+    task = Classification(
+        labels=model.labels,
+        input_size=model.input_size,
+        crop=model.crop,
+        multi_label=is_multi_label(model),
+        loss=model.loss,
+    )
+    return evaluate_images(task, lambda pixels: _logits(file, pixels), folder, workspace, progress, mistakes=mistakes)
+
+
+def evaluate_images(
+    task: Classification,
+    logits_of: Callable[[np.ndarray], np.ndarray],
+    folder: Path,
+    workspace: Workspace,
+    progress: Progress,
+    *,
+    mistakes: Path | None = None,
+) -> Evaluation:
+    """A model judged on the class folders of `folder`, or on its test/ if it has one.
+
+    One for many labels to an image is judged on PASCAL VOC's folder, or a CSV file whose labels stand apart by ";": on
+    its test part if it has one. Its worst mistakes are drawn into `mistakes`, a PNG file, if that is given.
+
+    Args:
+        task: What the model answers.
+        logits_of: Its logits [n, outputs] of images u8 [n, h, w, 3].
+        folder: The labeled images.
+        workspace: Where what is made of them is cached.
+        progress: Told of the work.
+        mistakes: The sheet to draw.
+
+    Raises:
+        DataError: a class the model does not know, or images that cannot be read.
+    """
+    split = data.prepare_dataset(_table(folder, multi_label=task.multi_label), folder, workspace, progress)
+    strangers = [label for label in split.labels if label not in task.labels]
     if strangers:
-        remedy = f"it knows {', '.join(model.labels)}"
+        remedy = f"it knows {', '.join(task.labels)}"
         raise DataError.from_problems([Problem("the model does not have this class", s, remedy) for s in strangers])
     images = [
-        _as_the_model_has(image, split.labels, model.labels)
+        _as_the_model_has(image, split.labels, task.labels)
         for image in data.read_manifest(split, workspace)
         if image.subset == "test"
     ]
-    pixels = data.load_images(images, model.input_size, model.crop, workspace=workspace, progress=progress)
-    labels, logits = data.label_array(images, len(model.labels)), _logits(file, pixels)
+    pixels = data.load_images(images, task.input_size, task.crop, workspace=workspace, progress=progress)
+    labels, logits = data.label_array(images, len(task.labels)), logits_of(pixels)
     if mistakes is not None:
-        shares = dispatch.probabilities(logits, multi_label=is_multi_label(model))
-        drawn = contact_sheet(pixels, labels, shares, model.labels, mistakes)
+        shares = dispatch.probabilities(logits, multi_label=task.multi_label)
+        drawn = contact_sheet(pixels, labels, shares, task.labels, mistakes)
         progress.log(f"mistakes drawn, the surest first: {drawn}, in {mistakes}")
-    return dispatch.evaluate(logits, labels, model.labels, "test", model.loss)
+    return dispatch.evaluate(logits, labels, task.labels, "test", task.loss)
 
 
 def is_multi_label(model: TrainedModel) -> bool:
@@ -100,10 +145,10 @@ def is_multi_label(model: TrainedModel) -> bool:
     return networks.Head(model.head, model.loss).multi_label
 
 
-def _table(folder: Path, model: TrainedModel) -> DataConfig:
+def _table(folder: Path, *, multi_label: bool) -> DataConfig:
     """What lies there, all of it to be judged on unless it has parts."""
     whole: dict[str, Any] = {"path": folder.resolve(), "split": SplitFractions(train=0, validation=0, test=1)}
-    if not is_multi_label(model):
+    if not multi_label:
         return DataConfig(source="folders", **whole)
     if folder.suffix.lower() == ".csv":
         return DataConfig(source="csv", separator=";", **whole)
