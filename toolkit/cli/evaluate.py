@@ -61,6 +61,7 @@ def _evaluate_bundle(
     from toolkit.bundle.resolve import bundle_folder
     from toolkit.bundle.verify import verify_bundle
     from toolkit.convert import parity
+    from toolkit.device import rejection
     from toolkit.device.layout import model_file
     from toolkit.store import Store
     from toolkit.train import Classification, evaluate_images
@@ -68,17 +69,17 @@ def _evaluate_bundle(
     with Store(workspace.database) as store:
         path = bundle_folder(bundle, workspace, store)
     manifest = verify_bundle(path)
-    kind = manifest["output"]["kind"]
+    multi_label = manifest["output"]["kind"] == "multi-sigmoid"
     task = Classification(
         labels=tuple(manifest["labels"]),
         input_size=(manifest["input"]["height"], manifest["input"]["width"]),
         crop=manifest["input"]["crop"],
-        multi_label=kind == "multi-sigmoid",
+        multi_label=multi_label,
     )
 
     def logits_of(pixels: np.ndarray) -> np.ndarray:
         shares = np.clip(parity.predict(model_file(path), [pixels]).astype(np.float64), 1e-12, 1 - 1e-12)
-        return np.asarray(np.log(shares) if kind == "softmax" else np.log(shares / (1 - shares)))
+        return np.asarray(np.log(shares / (1 - shares)) if multi_label else np.log(rejection.of_each_class(shares)))
 
     return evaluate_images(task, logits_of, folder, workspace, progress, mistakes=mistakes)
 
