@@ -25,7 +25,7 @@ def test_complete_chooses_every_setting_when_none_is_given(tmp_path: Path) -> No
     top, fine = trial.stages
     assert (trial.network, trial.head, trial.offer) == ("efficientnet_lite0", "softmax", "improved")
     assert (top.name, top.optimizer, top.augmented_copies) == ("top", "lbfgs", 4)
-    assert (fine.optimizer, fine.learning_rate, fine.head_rate) == ("adamw", 1e-4, 10)
+    assert (fine.optimizer, fine.learning_rate, fine.head_rate) == ("adamw", 5e-4, 10)
     assert isinstance(fine.schedule, Cosine)
     assert fine.schedule.warmup == 1
     assert None not in fine.model_dump(exclude={"from_layer"}).values()

@@ -26,7 +26,7 @@ UNEVEN = 2.0
 """Classes are weighted where the largest has more than this many times the images of the smallest."""
 _EPOCHS: dict[str, tuple[tuple[int, int], ...]] = {
     "top": ((1_000, 40), (10_000, 20)),
-    "fine-tune": ((1_000, 12), (10_000, 8)),
+    "fine-tune": ((500, 20), (1_000, 12), (10_000, 8)),
     "from scratch": ((1_000, 60), (10_000, 40)),
 }
 _EPOCHS_OF_MORE = {"top": 10, "fine-tune": 5, "from scratch": 20}
@@ -74,7 +74,7 @@ def _complete_stage(stage: StageConfig, trial: Trial, images: int) -> StageConfi
         "optimizer": optimizer,
         "epochs": epochs,
         "patience": max(3, epochs // 3),
-        "learning_rate": 1e-4 if stage.name == "fine-tune" and not from_scratch else 1e-3,
+        "learning_rate": 5e-4 if stage.name == "fine-tune" and not from_scratch else 1e-3,
         "schedule": _schedule(epochs),
         "weight_decay": 0.01 if optimizer == "adamw" else 0.0,
         "clip_norm": 1.0,
