@@ -76,7 +76,7 @@ def test_few_images_are_joined_by_augmented_copies(images: int, copies: int, tmp
     ("augment", "problem"),
     [('augment = "none"', "nothing to vary them by"), ("[augment]\nflip = true", "in every epoch")],
 )
-def test_augmented_copies_are_refused_where_they_contradict_augment(augment: str, problem: str, tmp_path: Path) -> None:
+def test_augmented_copies_that_contradict_augment_are_refused(augment: str, problem: str, tmp_path: Path) -> None:
     stages = '[[stages]]\nname = "top"\naugmented_copies = 2\n'
     path = tmp_path / "pets.toml"
     path.write_text(

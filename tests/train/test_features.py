@@ -76,7 +76,7 @@ def test_only_new_images_go_through_the_backbone(
     np.testing.assert_array_equal(after[:2], compute(OpenVinoBackbone(networks.features_part(model)), new))
 
 
-def test_augmented_copies_depend_on_the_image_alone_and_are_cached(bench: Bench, workspace: Workspace) -> None:
+def test_augmented_copies_depend_on_the_image_alone(bench: Bench, workspace: Workspace) -> None:
     bench.change('augment = "none"', "[augment]\nflip = true\nbrightness = 0.2\nstages = ['fine-tune']")
     own = load_experiment(bench.file)
     context = prepare_trial(own, next(own.trials()), bench.split(workspace), workspace, Silent())

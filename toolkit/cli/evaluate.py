@@ -64,13 +64,13 @@ def _evaluate_bundle(
     from toolkit.device import rejection
     from toolkit.device.layout import model_file
     from toolkit.store import Store
-    from toolkit.train import Classification, evaluate_images
+    from toolkit.train import ClassifierSpec, evaluate_images
 
     with Store(workspace.database) as store:
         path = bundle_folder(bundle, workspace, store)
     manifest = verify_bundle(path)
     multi_label = manifest["output"]["kind"] == "multi-sigmoid"
-    task = Classification(
+    task = ClassifierSpec(
         labels=tuple(manifest["labels"]),
         input_size=(manifest["input"]["height"], manifest["input"]["width"]),
         crop=manifest["input"]["crop"],

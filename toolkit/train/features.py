@@ -81,7 +81,7 @@ def _examples(
     context: TrialContext, frozen: keras.Model, backbone: Backbone, subsets: dict[str, SubsetArrays], copies: int
 ) -> dict[str, Examples]:
     made = {
-        name: Examples(_kept(context, frozen, backbone, subset, f"{name} images"), subset.examples.labels)
+        name: Examples(_cached(context, frozen, backbone, subset, f"{name} images"), subset.examples.labels)
         for name, subset in subsets.items()
     }
     table = context.trial.augment
@@ -112,10 +112,10 @@ def _augmented(
     subset = replace(images, examples=replace(images.examples, inputs=varied))
     variation = {"augment": table.model_dump(mode="json"), "seed": seed, "copy": number}
     title = f"augmented training images {number + 1}/{copies}"
-    return _kept(context, frozen, backbone, subset, title, variation)
+    return _cached(context, frozen, backbone, subset, title, variation)
 
 
-def _kept(
+def _cached(
     context: TrialContext,
     frozen: keras.Model,
     backbone: Backbone,

@@ -26,7 +26,7 @@ _BATCH = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Classification:
+class ClassifierSpec:
     """What a model answers, and the images it takes."""
 
     labels: tuple[str, ...]
@@ -86,7 +86,7 @@ def evaluate_folder(
         DataError: a class the model does not know, or images that cannot be read.
     """
     model = load_record(file)
-    task = Classification(
+    task = ClassifierSpec(
         labels=model.labels,
         input_size=model.input_size,
         crop=model.crop,
@@ -97,7 +97,7 @@ def evaluate_folder(
 
 
 def evaluate_images(
-    task: Classification,
+    task: ClassifierSpec,
     logits_of: Callable[[np.ndarray], np.ndarray],
     folder: Path,
     workspace: Workspace,
