@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from toolkit.report import Report, write_report
 from toolkit.report.charts.svg import SERIES
 from toolkit.report.data import provenance
 from toolkit.report.data.load import load_report
+from toolkit.report.render import page
 from toolkit.report.render.page import _linked
 from toolkit.store import Store
 from toolkit.workspace import Workspace
@@ -34,6 +36,25 @@ def test_write_report_gives_same_bytes_when_store_is_the_same(
     again = write_report(workspace, store, experiment=experiment, destination=tmp_path / "again")
     for path in (written.index, written.markdown, *written.csv):
         assert (again.index.parent / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def test_write_report_renders_a_page_once(
+    workspace: Workspace, store: Store, experiment: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rendered: list[str] = []
+
+    def render(shown: page.Content, csv_names: Sequence[str]) -> str:
+        rendered.append(f"{shown.report.workspace_option} {len(csv_names)}")
+        return f"<h1>page {len(rendered)}</h1>"
+
+    monkeypatch.setattr(page, "render", render)
+    for _ in range(2):
+        written = write_report(workspace, store, experiment=experiment)
+        assert html(written) == "<h1>page 1</h1>"
+    written.index.write_text("<h1>edited</h1>")
+    assert html(write_report(workspace, store, experiment=experiment)) == "<h1>page 2</h1>"
+    other = write_report(workspace, store, experiment=experiment, workspace_option=" --workspace other")
+    assert html(other) == "<h1>page 3</h1>"
 
 
 def test_write_report_is_one_small_file_that_needs_nothing_else(written: Report) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import pickle
 from dataclasses import dataclass, replace
+from importlib import metadata
 from pathlib import Path
 
-from toolkit import files
+import toolkit
+from toolkit import files, hashing
 from toolkit.artifacts.model import TrainedModel
 from toolkit.experiment.load import load_experiment, shipped_experiment
 from toolkit.experiment.schema import Experiment
@@ -69,7 +73,10 @@ def write_report(
     shown = page.content(report, recommend_model(report), published, counted)
     csv = export_csv.csv_files(report, published, counted)
     folder = destination or workspace.folder("reports", report.name)
-    texts = {"report.md": markdown.render(shown).encode(), "index.html": page.render(shown, tuple(csv)).encode()}
+    texts = {
+        "report.md": markdown.render(shown).encode(),
+        "index.html": _page(folder / "index.html", shown, tuple(csv), workspace),
+    }
     for name, content in export_json.files(report):
         _write(folder / name, content, durable=False)  # made again from the store at any time
     for name, content in (csv | texts).items():
@@ -87,6 +94,53 @@ def write_report(
         checks=shown.recommendation.checks,
         columns=summary.columns,
         rows=tuple(tuple(cell.text for cell in row) for row in summary.rows),
+    )
+
+
+def _page(path: Path, shown: page.Content, csv_names: tuple[str, ...], workspace: Workspace) -> bytes:
+    """The page's HTML; that at `path` if it was rendered from the same content by the same code, as charts take seconds.
+
+    The cache holds the digests of what each page was rendered from and of its HTML.
+    """
+    known = workspace.folder("cache", "reports") / f"{hashing.sha256_bytes(bytes(path.absolute()))[:16]}.json"
+    key = _key(shown, csv_names)
+    if path.is_file() and known.is_file():
+        html = path.read_bytes()
+        if known.read_bytes() == _digests(key, html):
+            return html
+    html = page.render(shown, csv_names).encode()
+    _write(known, _digests(key, html), durable=False)
+    return html
+
+
+def _digests(key: str, html: bytes) -> bytes:
+    return hashing.canonical_json({"rendered_from": key, "sha256": hashing.sha256_bytes(html)})
+
+
+def _key(shown: page.Content, csv_names: tuple[str, ...]) -> str:
+    """A digest of all that the page follows from. Pickled, as the records are large; nothing reads it back.
+
+    Without the pickler's memo, so that equal values give equal bytes, whether or not they are one object. Of deployments
+    the page shows what the tables have.
+    """
+    plan, report = (
+        shown.report.plan,
+        replace(shown.report, plan=None, deployments=()),
+    )  # pydantic pickles a set in no order
+    content = io.BytesIO()
+    pickler = pickle.Pickler(content)
+    pickler.fast = True
+    pickler.dump((report, shown.tables, shown.recommendation))
+    return hashing.sha256_json([hashing.sha256_bytes(content.getvalue()), repr(plan), csv_names, _code_digest()])
+
+
+def _code_digest() -> str:
+    """Of the toolkit's own files and the versions of what draws the charts."""
+    package = Path(toolkit.__file__).parent
+    names = sorted(path for path in package.rglob("*") if path.suffix in {".py", ".css", ".j2", ".toml"})
+    contents = [hashing.sha256_file(name) for name in names]
+    return hashing.sha256_json(
+        [contents, *(metadata.version(name) for name in ("altair", "vl-convert-python", "jinja2"))]
     )
 
 
