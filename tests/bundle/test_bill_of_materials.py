@@ -20,7 +20,7 @@ from toolkit.bundle.bill_of_materials import (
     vex_document,
     write_bills,
 )
-from toolkit.bundle.release import release_tree
+from toolkit.bundle.release import release_tree, with_container_image
 from toolkit.errors import ConfigurationError
 
 from ..bundles import sealed
@@ -83,6 +83,18 @@ def test_both_documents_are_written_alike_each_time(bundle: Path, tmp_path: Path
     assert {path.name: path.read_bytes() for path in (tmp_path / "one").iterdir()} == {
         name: (tmp_path / "two" / name).read_bytes() for name in names
     }
+
+
+@pytest.mark.parametrize("name", ["toolkit-runner:", "registry.example/edge/runner@sha256:"])
+def test_bill_of_a_release_in_a_container_names_the_image(bundle: Path, tmp_path: Path, name: str) -> None:
+    reference = f"{name}{'ab' * 32}"
+    release = with_container_image(release_tree(bundle), reference)
+    write_bills(release_tree(bundle), bundle, tmp_path, container_image=reference)
+    bill = json.loads((tmp_path / f"{release.digest}.cdx.json").read_text())
+    validated(bill)
+    (part,) = (part for part in bill["components"] if part["type"] == "container")
+    assert (part["name"], part["version"]) == (name.partition("@")[0].rstrip(":"), "ab" * 6)
+    assert locked_packages(bill)
 
 
 def test_statements_of_the_repository_can_be_read() -> None:

@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 import toolkit
 from toolkit import compat, files, hashing
+from toolkit.bundle.release import with_container_image
 from toolkit.device.layout import DEVICE_CODE, MANIFEST
 from toolkit.errors import ConfigurationError
 from toolkit.fleet.transfer.tree import FileTree
@@ -88,26 +89,30 @@ def load_statements(path: Path) -> tuple[VexStatement, ...]:
         raise ConfigurationError(f"the file cannot be used: {error}", where=str(path)) from None
 
 
-def write_bills(tree: FileTree, bundle: Path, folder: Path) -> None:
+def write_bills(tree: FileTree, bundle: Path, folder: Path, *, container_image: str = "") -> None:
     """Write the bill of materials and the VEX document of a release to `folder`.
+
+    With the reference of a `container_image`, those of the release that devices run in it.
 
     Raises:
         MachineError, ConfigurationError: the locks or the statements of this installation cannot be used.
     """
     locks = locks_folder()
-    bill = bill_of_materials(tree, json.loads((bundle / MANIFEST).read_bytes()), locks)
+    tree = with_container_image(tree, container_image) if container_image else tree
+    bill = bill_of_materials(tree, json.loads((bundle / MANIFEST).read_bytes()), locks, container_image)
     documents = {SBOM: bill, VEX: vex_document(bill, load_statements(locks / "vex.toml"))}
     for ending, document in documents.items():
         with files.atomic_write(folder / f"{tree.digest}{ending}") as stream:
             stream.write(json.dumps(document, indent=1, sort_keys=True).encode())
 
 
-def bill_of_materials(tree: FileTree, manifest: Mapping[str, Any], locks: Path) -> Document:
+def bill_of_materials(tree: FileTree, manifest: Mapping[str, Any], locks: Path, container_image: str = "") -> Document:
     """Return the CycloneDX document of a release; `manifest` is its bundle's."""
     code = hashing.sha256_json({one.path: one.sha256 for one in tree.files if one.path.startswith(f"{DEVICE_CODE}/")})
     parts = [
         _part("machine-learning-model", str(manifest["name"]), tree.parent[:12], tree.parent),
         _part("application", "edge-vision-toolkit-device", toolkit.__version__, code),
+        *([_container_image(container_image)] if container_image else []),
         *_packages(str(manifest["target"]), locks),
     ]
     release = _part("application", f"release of {manifest['name']}", tree.digest[:12], tree.digest)
@@ -155,6 +160,12 @@ def _document(subject: Mapping[str, Any], content: Mapping[str, Any]) -> Documen
 def _part(kind: str, name: str, version: str, sha256: str) -> Document:
     hashes = [{"alg": "SHA-256", "content": sha256}]
     return {"type": kind, "bom-ref": f"{name}@{version}", "name": name, "version": version, "hashes": hashes}
+
+
+def _container_image(reference: str) -> Document:
+    """The container image by its reference, which ends in a digest; its own bill (`just sbom`) lists what is in it."""
+    digest = reference.rpartition(":")[2]
+    return _part("container", reference.removesuffix(f":{digest}").removesuffix("@sha256"), digest[:12], digest)
 
 
 def _packages(target: str, locks: Path) -> Iterator[Document]:

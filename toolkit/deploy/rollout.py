@@ -163,10 +163,13 @@ def deploy(
         FleetError: another rollout is going on, or the hook pre-deploy failed; no device was touched.
     """
     tree, others = release_tree(bundle), _variant_trees(variants)
+    container_images = local.images_for(devices)
     if bills is not None:
         trees = {bundle: tree, **{one.folder: others[name][0] for name, one in (variants or {}).items()}}
+        references = ("", *sorted({one.reference for one in container_images.values()}))
         for folder, each in trees.items():
-            write_bills(each, folder, bills)
+            for reference in references:
+                write_bills(each, folder, bills, container_image=reference)
     check_groups(devices, strategy)
     message = progress or Silent()
     log = RolloutLog(store, message)
@@ -174,7 +177,7 @@ def deploy(
         device_rollout=DeviceRollout(
             tree=tree,
             variants=others,
-            container_images=local.images_for(devices),
+            container_images=container_images,
             gates=gates,
             transfer=transfer,
             rollout=log.rollout,
