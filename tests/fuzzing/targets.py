@@ -213,12 +213,14 @@ def _voc(content: bytes) -> object:
 
 
 def _mqtt_seeds() -> tuple[bytes, ...]:
-    return b"\x20\x02\x00\x00", mqtt.packet(0x40, b"\x00\x01"), mqtt.packet(0x30, bytes(300))
+    agreed = b"\0\0\x0a\x13\0\x1e\x1f\0\x04busy"
+    return b"\x20\x02\x00\x00", mqtt.packet(0x20, agreed), mqtt.packet(0x40, b"\x00\x01"), mqtt.packet(0x30, bytes(300))
 
 
 def _mqtt(content: bytes) -> object:
     stream: Any = _Stream(content)
-    return mqtt.receive(stream)
+    kind, body = mqtt.receive(stream)
+    return kind, mqtt.properties(body[2:]) if kind == mqtt.CONNACK else body
 
 
 _DIGEST = "ab" * 32

@@ -229,6 +229,26 @@ def test_app_shows_why_the_broker_is_of_no_use(
     assert reason in until(lambda: problem_of(app))
 
 
+def test_mqtt_5_says_why_a_message_is_refused(
+    serve: Serve, root: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    folder = tmp_path / "broker"
+    folder.mkdir()
+    access = folder / "access"
+    access.write_text(f"user {USER}\ntopic write door/alerts/availability\n")
+    access.chmod(0o644)
+    broker = Broker(folder, f"acl_file {access}")
+    request.addfinalizer(broker.stop)
+    app = serve(root / "current", "--alerts", with_alerts(tmp_path, broker.sink(version="5")))
+    assert "refuses the message: this client is not authorized" in until(lambda: problem_of(app))
+    assert "(p5," in broker.log
+    access.write_text(f"user {USER}\ntopic write #\n")
+    broker.stop()
+    broker.start()
+    until(lambda: problem_of(app) is None and "'door/alerts'" in broker.log)
+    assert app.end()[0] == 0
+
+
 def promtool(metrics: bytes) -> tuple[int, str]:
     """What Prometheus' own check says of the text."""
     result = subprocess.run(["promtool", "check", "metrics"], input=metrics, capture_output=True, check=False)

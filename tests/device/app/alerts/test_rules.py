@@ -24,12 +24,13 @@ from toolkit.device.errors import DeviceError
 
 
 class FakeBroker(threading.Thread):
-    """As much of a broker as a publisher meets; `refuses` is the code of its CONNACK."""
+    """As much of a broker as a publisher meets; `refuses` is the code of its CONNACK, or `greeting` its body."""
 
     def __init__(self, refuses: int = 0) -> None:
         super().__init__(daemon=True)
         self.heard: Queue[tuple[int, bytes]] = Queue()
         self._refuses = refuses
+        self.greeting = b""
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port = self._socket.getsockname()[1]
         self.start()
@@ -49,7 +50,7 @@ class FakeBroker(threading.Thread):
                 kind, body = mqtt.receive(connection)
                 self.heard.put((kind, body))
                 if kind == mqtt.CONNECT:
-                    connection.sendall(mqtt.packet(mqtt.CONNACK, bytes((0, self._refuses))))
+                    connection.sendall(mqtt.packet(mqtt.CONNACK, self.greeting or bytes((0, self._refuses))))
                 elif kind & 0xF6 == mqtt.PUBLISH | 2:
                     (length,) = struct.unpack_from(">H", body)
                     connection.sendall(mqtt.packet(mqtt.PUBACK, body[2 + length : 4 + length]))
@@ -89,6 +90,40 @@ def test_session_has_a_last_will_and_states_that_it_is_online(broker: FakeBroker
     assert broker.heard.get(timeout=60) == (0x31, b"\0\x0edoor/availableonline")
     assert broker.heard.get(timeout=60) == (0x31, b"\0\x0edoor/availableoffline")
     assert broker.heard.get(timeout=60) == (0xE0, b"")
+
+
+def test_mqtt_5_packets_have_properties(broker: FakeBroker) -> None:
+    broker.greeting = b"\0\0\x03\x13\0\x0a"  # a keep-alive of ten seconds
+    address = mqtt.Broker("127.0.0.1", broker.port, "cam", availability="door/available", version="5")
+    session = mqtt.BrokerConnection(address)
+    session.publish("a", b"1", 1)
+    assert session._keep_alive_s == 10
+    kind, body = broker.heard.get(timeout=60)
+    assert (kind, body) == (0x10, b"\0\4MQTT\5\x26\0\x3c\0\0\3cam\0\0\x0edoor/available\0\7offline")
+    assert broker.heard.get(timeout=60) == (0x31, b"\0\x0edoor/available\0online")
+    assert broker.heard.get(timeout=60) == (0x32, b"\0\1a\0\1\0" + b"1")
+    session.close()
+
+
+@pytest.mark.parametrize(
+    ("content", "known"),
+    [
+        (b"\0", {}),
+        (b"\x05\x13\0\x1e\x24\1", {0x13: b"\0\x1e", 0x24: b"\1"}),
+        (b"\x07\x1f\0\4full", {0x1F: b"full"}),
+        (b"\x0b\x26\0\1k\0\2vv\x21\0\1", {0x26: b"vv", 0x21: b"\0\1"}),
+    ],
+)
+def test_properties_are_read(content: bytes, known: dict[int, bytes]) -> None:
+    assert mqtt.properties(content) == known
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\x01", b"\x02\x13\0", b"\x01\x7f", b"\x05\x1f\0\x09ab", b"\xff\xff\xff\xff\xff"]
+)
+def test_properties_that_are_none_are_refused(content: bytes) -> None:
+    with pytest.raises(OSError):
+        mqtt.properties(content)
 
 
 def test_session_reconnects_after_a_loss(broker: FakeBroker) -> None:

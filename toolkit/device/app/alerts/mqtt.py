@@ -1,4 +1,4 @@
-"""MQTT 3.1.1 client for publishing (OASIS standard, chapter 3): one connection with a last will, QoS 0 and 1."""
+"""MQTT 3.1.1 and 5 client for publishing (OASIS standards, chapter 3): one connection with a last will, QoS 0 and 1."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import struct
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional, Tuple
+from typing import Dict, Optional, Tuple
 
 TIMEOUT_S = 10.0
 KEEP_ALIVE_S = 60
@@ -18,13 +18,48 @@ MOST_BYTES = 65_536
 """Largest packet accepted from the broker; a publisher receives only short ones."""
 CONNECT, CONNACK, PUBLISH, PUBACK, PINGREQ, PINGRESP, DISCONNECT = 0x10, 0x20, 0x30, 0x40, 0xC0, 0xD0, 0xE0
 ONLINE, OFFLINE = b"online", b"offline"
+VERSIONS = {"3.1.1": 4, "5": 5}
+"""Protocol levels, by the name of the version."""
 _REFUSALS = {
-    1: "it does not speak MQTT 3.1.1",
+    1: "it does not speak this version of MQTT",
     2: "it refuses the client id",
     3: "it is not available",
     4: "user or password is wrong",
     5: "this client is not authorized",
+    # From 128: the reason codes of MQTT 5, of packets of any kind.
+    0x80: "unspecified error",
+    0x81: "it cannot read the packet",
+    0x82: "it sees an error of the protocol",
+    0x83: "for a reason of its own",
+    0x84: "it does not speak MQTT 5",
+    0x85: "it refuses the client id",
+    0x86: "user or password is wrong",
+    0x87: "this client is not authorized",
+    0x88: "it is not available",
+    0x89: "it is busy",
+    0x8A: "this client is banned",
+    0x8B: "it is shutting down",
+    0x8C: "it wants another way to log in",
+    0x8D: "it heard nothing for too long",
+    0x8E: "another client has the same id",
+    0x90: "it refuses the topic",
+    0x93: "too many messages without a confirmation",
+    0x95: "the message is too large",
+    0x96: "too many messages",
+    0x97: "a quota is used up",
+    0x98: "an administrator ended the connection",
+    0x99: "the message has another format than it says",
+    0x9A: "it does not retain messages",
+    0x9B: "it does not take this qos",
+    0x9C: "another broker is to be used",
+    0x9D: "the broker has moved",
+    0x9F: "too many connections",
 }
+_SIZES = {1: (0x01, 0x17, 0x19, 0x24, 0x25, 0x28, 0x29, 0x2A), 2: (0x13, 0x21, 0x22, 0x23), 4: (0x02, 0x11, 0x18, 0x27)}
+_SIZE_OF = {number: size for size, numbers in _SIZES.items() for number in numbers}
+_TEXTS = {0x03: 1, 0x08: 1, 0x09: 1, 0x12: 1, 0x15: 1, 0x16: 1, 0x1A: 1, 0x1C: 1, 0x1F: 1, 0x26: 2}
+"""Properties that are texts or binary data, and of how many."""
+_SERVER_KEEP_ALIVE, _REASON_STRING = 0x13, 0x1F
 
 
 @dataclass(frozen=True)
@@ -44,6 +79,13 @@ class Broker:
     availability: str = ""
     greetings: Tuple[Tuple[str, bytes], ...] = ()
     """Topics and contents that are published, retained, after each connecting."""
+    version: str = "3.1.1"
+    """Or "5", with which a broker says why it refuses a message."""
+
+    @property
+    def is_5(self) -> bool:
+        """Return whether packets have properties."""
+        return self.version == "5"
 
 
 class MqttError(OSError):
@@ -65,6 +107,7 @@ class BrokerConnection:
         self._connection: Optional[socket.socket] = None
         self._number = 0
         self._last_sent = 0.0
+        self._keep_alive_s = KEEP_ALIVE_S
 
     def publish(self, topic: str, content: bytes, qos: int = 0, *, retain: bool = False) -> None:
         """Publish one message; with qos 1, wait until the broker has it.
@@ -78,24 +121,24 @@ class BrokerConnection:
         try:
             connection = self._connected()
             self._number = self._number % 0xFFFF + 1
-            self._send(connection, publish_packet(topic, content, qos, self._number, retain=retain))
-            if qos and receive(connection) != (PUBACK, struct.pack(">H", self._number)):
-                raise MqttError("the broker did not confirm the message")
+            self._send(connection, publish_packet(topic, content, qos, self._number, self._broker, retain=retain))
+            if qos:
+                self._confirmed(connection)
         except OSError:
             self.drop()
             raise
 
     def keep_alive(self) -> None:
-        """Connect if there is no connection, and ping if nothing was sent for half of KEEP_ALIVE_S.
+        """Connect if there is no connection, and ping if nothing was sent for half of the agreed time.
 
         Raises:
             OSError: the broker cannot be reached, or refused.
         """
         try:
             connection = self._connected()
-            if time.monotonic() - self._last_sent > KEEP_ALIVE_S / 2:
+            if time.monotonic() - self._last_sent > self._keep_alive_s / 2:
                 self._send(connection, bytes((PINGREQ, 0)))
-                if receive(connection)[0] != PINGRESP:
+                if self._receive(connection)[0] != PINGRESP:
                     raise MqttError("the broker did not answer a ping")
         except OSError:
             self.drop()
@@ -108,7 +151,7 @@ class BrokerConnection:
             return
         try:
             if self._broker.availability:
-                connection.sendall(publish_packet(self._broker.availability, OFFLINE, 0, 0, retain=True))
+                connection.sendall(publish_packet(self._broker.availability, OFFLINE, 0, 0, self._broker, retain=True))
             connection.sendall(bytes((DISCONNECT, 0)))
         except OSError:
             pass  # the broker is gone: its last will says the same
@@ -125,14 +168,30 @@ class BrokerConnection:
             self._connection = _open(self._broker)
             self._send(self._connection, connect_packet(self._broker))
             kind, body = receive(self._connection)
-            if kind != CONNACK or len(body) != 2:
+            if kind != CONNACK or len(body) < 2:
                 raise MqttError("the broker does not speak MQTT")
             if body[1]:
-                raise MqttError(_REFUSALS.get(body[1], f"it refuses with code {body[1]}"))
+                raise MqttError(_reason(body[1], body[2:]))
+            agreed = properties(body[2:]).get(_SERVER_KEEP_ALIVE) if self._broker.is_5 else None
+            self._keep_alive_s = struct.unpack(">H", agreed)[0] or KEEP_ALIVE_S if agreed else KEEP_ALIVE_S
             online = ((self._broker.availability, ONLINE),) if self._broker.availability else ()
             for topic, content in (*self._broker.greetings, *online):
-                self._send(self._connection, publish_packet(topic, content, 0, 0, retain=True))
+                self._send(self._connection, publish_packet(topic, content, 0, 0, self._broker, retain=True))
         return self._connection
+
+    def _confirmed(self, connection: socket.socket) -> None:
+        kind, body = self._receive(connection)
+        if kind != PUBACK or body[:2] != struct.pack(">H", self._number):
+            raise MqttError("the broker did not confirm the message")
+        if len(body) > 2 and body[2] >= 0x80:
+            raise MqttError(f"the broker refuses the message: {_reason(body[2], body[3:])}")
+
+    def _receive(self, connection: socket.socket) -> Tuple[int, bytes]:
+        """Return the next packet that does not end the connection."""
+        kind, body = receive(connection)
+        if kind == DISCONNECT:
+            raise MqttError(f"the broker ends the connection: {_reason(body[0], body[1:]) if body else 'no reason'}")
+        return kind, body
 
     def _send(self, connection: socket.socket, content: bytes) -> None:
         connection.sendall(content)
@@ -160,23 +219,71 @@ def _open(broker: Broker) -> socket.socket:
 
 def connect_packet(broker: Broker) -> bytes:
     """Return a CONNECT packet for a clean session, with a retained last will if there is an availability topic."""
-    flags, payload = 0x02, _text(broker.client)
+    flags, payload, none = 0x02, _text(broker.client), b"\0" if broker.is_5 else b""
     if broker.availability:
         flags |= 0x04 | 0x20
-        payload += _text(broker.availability) + struct.pack(">H", len(OFFLINE)) + OFFLINE
+        payload += none + _text(broker.availability) + struct.pack(">H", len(OFFLINE)) + OFFLINE
     if broker.user is not None:
         flags |= 0x80
         payload += _text(broker.user)
         if broker.password is not None:
             flags |= 0x40
             payload += _text(broker.password)
-    return packet(CONNECT, _text("MQTT") + bytes((4, flags)) + struct.pack(">H", KEEP_ALIVE_S) + payload)
+    head = _text("MQTT") + bytes((VERSIONS[broker.version], flags)) + struct.pack(">H", KEEP_ALIVE_S)
+    return packet(CONNECT, head + none + payload)
 
 
-def publish_packet(topic: str, content: bytes, qos: int, number: int, *, retain: bool) -> bytes:
+def publish_packet(topic: str, content: bytes, qos: int, number: int, broker: Broker, *, retain: bool) -> bytes:
     """Return a PUBLISH packet; `number` is its identifier, used with qos 1."""
     identifier = struct.pack(">H", number) if qos else b""
-    return packet(PUBLISH | qos << 1 | retain, _text(topic) + identifier + content)
+    none = b"\0" if broker.is_5 else b""
+    return packet(PUBLISH | qos << 1 | retain, _text(topic) + identifier + none + content)
+
+
+def properties(content: bytes) -> Dict[int, bytes]:
+    """Return the properties of a packet of MQTT 5 by their numbers; of several with one number the last.
+
+    Raises:
+        MqttError: they are not properties.
+    """
+    length, place = _varint(content, 0)
+    end, found = place + length, {}
+    if end > len(content):
+        raise MqttError("the broker sends half of its properties")
+    while place < end:
+        number, place = content[place], place + 1
+        begin = place
+        if number in _TEXTS:
+            for _ in range(_TEXTS[number]):
+                begin, place = place + 2, place + 2 + int.from_bytes(content[place : place + 2], "big")
+        elif number == 0x0B:
+            place = _varint(content, place)[1]
+        elif number in _SIZE_OF:
+            place += _SIZE_OF[number]
+        else:
+            raise MqttError(f"the broker sends an unknown property {number}")
+        if place > end:
+            raise MqttError("the broker sends half a property")
+        found[number] = content[begin:place]
+    return found
+
+
+def _varint(content: bytes, place: int) -> Tuple[int, int]:
+    """Return a number in seven-bit groups, and the place after it."""
+    number = 0
+    for shift, group in enumerate(content[place : place + 4]):
+        number |= (group & 0x7F) << 7 * shift
+        if not group & 0x80:
+            return number, place + shift + 1
+    raise MqttError("the broker does not speak MQTT")
+
+
+def _reason(code: int, rest: bytes) -> str:
+    """Return why a broker refuses, in its own words if it gives some."""
+    known = _REFUSALS.get(code, f"it refuses with code {code}")
+    own = properties(rest).get(_REASON_STRING, b"") if rest else b""
+    text = "".join(letter for letter in own.decode("utf-8", "replace")[:200] if letter.isprintable())
+    return f"{known} ({text})" if text else known
 
 
 def packet(kind: int, body: bytes) -> bytes:

@@ -13,7 +13,7 @@ from typing import Any, Dict, Iterator, List, Optional, Protocol, Type, TypeVar
 
 from ...release.http_client import Credentials, HttpClient, origin_of
 from . import home_assistant
-from .mqtt import Broker, BrokerConnection, is_topic, own_client_id
+from .mqtt import VERSIONS, Broker, BrokerConnection, is_topic, own_client_id
 
 TIMEOUT_S = 10.0
 T = TypeVar("T")
@@ -55,6 +55,8 @@ class MqttSink:
     certificate: Optional[str] = None
     key: Optional[str] = None
     """The client's own certificate and its key, in PEM form."""
+    version: str = "3.1.1"
+    """Of MQTT; or "5", with which the broker says why it refuses a message."""
     client: Optional[str] = None
     """The client ID; by default one that is unique to this process."""
     user: Optional[str] = None
@@ -82,10 +84,15 @@ class MqttSink:
             yield f"port: {self.port} is not between 1 and 65535"
         if self.qos not in (0, 1):
             yield f"qos: {self.qos} is neither 0 nor 1"
+        if self.version not in VERSIONS:
+            yield f"version: {self.version!r} is neither {' nor '.join(VERSIONS)}"
         optional = {f"{name}_topic": topic for name, topic in dataclasses.asdict(self._topics()).items() if topic}
         for name, topic in {"topic": self.topic, "discovery": self.discovery, **optional}.items():
             if topic is not None and not is_topic(topic):
                 yield f"{name}: {topic!r} is empty or has a wildcard"
+        yield from self._login_problems()
+
+    def _login_problems(self) -> Iterator[str]:
         for name in ("ca_file", "certificate", "key"):
             if getattr(self, name) and not self.tls:
                 yield f"{name}: needs tls = true"
@@ -143,6 +150,7 @@ class MqttSink:
                 self.key,
                 topics.availability,
                 tuple(home_assistant.configurations(self.discovery, topics)) if self.discovery else (),
+                self.version,
             )
             self._sessions.append(BrokerConnection(broker))
         return self._sessions[0]
