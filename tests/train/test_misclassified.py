@@ -45,7 +45,7 @@ def test_evaluate_draws_mistakes_and_prints_areas_when_asked(
     (top,) = bench.train(workspace, last="top")
     file = workspace.absolute(top.path)
     for as_json in (True, False):
-        evaluate(file, tmp_path / "images", tmp_path / "worst.png", workspace.root, as_json)
+        evaluate(str(file), tmp_path / "images", tmp_path / "worst.png", workspace.root, as_json)
         out = capsys.readouterr().out
         if as_json:
             on_epoch_end = json.loads(out)
