@@ -220,7 +220,7 @@ def _mqtt_seeds() -> tuple[bytes, ...]:
 def _mqtt(content: bytes) -> object:
     stream: Any = _Stream(content)
     kind, body = mqtt.receive(stream)
-    return kind, mqtt.properties(body[2:]) if kind == mqtt.CONNACK else body
+    return kind, mqtt.properties(body[2:]) if kind == mqtt.CONNACK and len(body) > 2 else body
 
 
 _DIGEST = "ab" * 32

@@ -247,7 +247,7 @@ def properties(content: bytes) -> Dict[int, bytes]:
         MqttError: they are not properties.
     """
     length, place = _varint(content, 0)
-    end, found = place + length, {}
+    end, values = place + length, {}
     if end > len(content):
         raise MqttError("the broker sends half of its properties")
     while place < end:
@@ -264,8 +264,8 @@ def properties(content: bytes) -> Dict[int, bytes]:
             raise MqttError(f"the broker sends an unknown property {number}")
         if place > end:
             raise MqttError("the broker sends half a property")
-        found[number] = content[begin:place]
-    return found
+        values[number] = content[begin:place]
+    return values
 
 
 def _varint(content: bytes, place: int) -> Tuple[int, int]:
