@@ -420,6 +420,7 @@ def with_sudo(shell: Shell) -> None:
     shell("test ! -e /root/sudoers-of-pi || cp -p /root/sudoers-of-pi /etc/sudoers.d/pi")
 
 
+@pytest.mark.parametrize("suite", ["trixie"], indirect=True)  # the overlay is for the current Debian
 @pytest.mark.usefixtures("with_sudo")
 def test_data_lies_outside_of_the_overlay(play: Play, provisioned: Path, shell: Shell) -> None:
     words = ("-i", provisioned, "provision-pi.yml", "--tags", "data_partition,overlay_root", "-e")
@@ -441,6 +442,7 @@ def test_data_lies_outside_of_the_overlay(play: Play, provisioned: Path, shell: 
     assert changed(play(*words, protected, "--check")) == 0
 
 
+@pytest.mark.parametrize("suite", ["trixie"], indirect=True)  # the overlay is for the current Debian
 @pytest.mark.usefixtures("with_sudo")
 def test_decommissioned_data_partition_is_empty(play: Play, provisioned: Path, shell: Shell) -> None:
     protected = json.dumps({"data_partition_source": DATA, "decommission_confirmed": True})
