@@ -85,10 +85,10 @@ def parse_shadow(
     """
     if shadow is None:
         return None
-    from toolkit.deploy.gates.shadow_gate import ShadowOptions
+    from toolkit.deploy.gates.shadow_gate import DEFAULT_AGREEMENT, ShadowOptions
 
-    shares: dict[str, float] = {}
-    for gate in gates or ["agreement=0.95"]:
+    shares: dict[str, float] = {} if gates else {"agreement": DEFAULT_AGREEMENT}
+    for gate in gates or ():
         name, _, value = gate.partition("=")
         share = float(value) if re.fullmatch(r"0?\.[0-9]+", value, re.ASCII) else 0.0
         if name.strip() not in {"agreement", "accuracy"} or not 0 < share < 1:

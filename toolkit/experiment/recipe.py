@@ -91,7 +91,7 @@ def _complete_stage(stage: StageConfig, trial: Trial, images: int) -> StageConfi
 
 
 def _augmented_copies(optimizer: str, trial: Trial, images: int) -> int:
-    """None where the experiment has an [augment] of its own, which names its stages."""
+    """No copies where the experiment has an [augment] of its own, which names its stages."""
     if optimizer != "lbfgs" or trial.augment is not None:
         return 0
     return max(0, min(_MOST_COPIES, _MOST_WITH_COPIES // max(images, 1) - 1))

@@ -123,15 +123,13 @@ def _key(shown: page.Content, csv_names: tuple[str, ...]) -> str:
     Without the pickler's memo, so that equal values give equal bytes, whether or not they are one object. Of deployments
     the page shows what the tables have.
     """
-    plan, report = (
-        shown.report.plan,
-        replace(shown.report, plan=None, deployments=()),
-    )  # pydantic pickles a set in no order
+    report = replace(shown.report, plan=None, deployments=())
+    plan = repr(shown.report.plan)  # pydantic pickles a set in no order
     content = io.BytesIO()
     pickler = pickle.Pickler(content)
     pickler.fast = True
     pickler.dump((report, shown.tables, shown.recommendation))
-    return hashing.sha256_json([hashing.sha256_bytes(content.getvalue()), repr(plan), csv_names, _code_digest()])
+    return hashing.sha256_json([hashing.sha256_bytes(content.getvalue()), plan, csv_names, _code_digest()])
 
 
 def _code_digest() -> str:

@@ -83,9 +83,9 @@ class Broker:
     """Or "5", with which a broker says why it refuses a message."""
 
     @property
-    def is_5(self) -> bool:
-        """Return whether packets have properties."""
-        return self.version == "5"
+    def no_properties(self) -> bytes:
+        """Return an empty list of properties as packets of this version have it; those of 3.1.1 have none."""
+        return b"\0" if self.version == "5" else b""
 
 
 class MqttError(OSError):
@@ -172,8 +172,8 @@ class BrokerConnection:
                 raise MqttError("the broker does not speak MQTT")
             if body[1]:
                 raise MqttError(_reason(body[1], body[2:]))
-            agreed = properties(body[2:]).get(_SERVER_KEEP_ALIVE) if self._broker.is_5 else None
-            self._keep_alive_s = struct.unpack(">H", agreed)[0] or KEEP_ALIVE_S if agreed else KEEP_ALIVE_S
+            agreed = properties(body[2:]) if self._broker.no_properties else {}
+            self._keep_alive_s = int.from_bytes(agreed.get(_SERVER_KEEP_ALIVE, b""), "big") or KEEP_ALIVE_S
             online = ((self._broker.availability, ONLINE),) if self._broker.availability else ()
             for topic, content in (*self._broker.greetings, *online):
                 self._send(self._connection, publish_packet(topic, content, 0, 0, self._broker, retain=True))
@@ -219,10 +219,10 @@ def _open(broker: Broker) -> socket.socket:
 
 def connect_packet(broker: Broker) -> bytes:
     """Return a CONNECT packet for a clean session, with a retained last will if there is an availability topic."""
-    flags, payload, none = 0x02, _text(broker.client), b"\0" if broker.is_5 else b""
+    flags, payload = 0x02, _text(broker.client)
     if broker.availability:
         flags |= 0x04 | 0x20
-        payload += none + _text(broker.availability) + struct.pack(">H", len(OFFLINE)) + OFFLINE
+        payload += broker.no_properties + _text(broker.availability) + struct.pack(">H", len(OFFLINE)) + OFFLINE
     if broker.user is not None:
         flags |= 0x80
         payload += _text(broker.user)
@@ -230,14 +230,13 @@ def connect_packet(broker: Broker) -> bytes:
             flags |= 0x40
             payload += _text(broker.password)
     head = _text("MQTT") + bytes((VERSIONS[broker.version], flags)) + struct.pack(">H", KEEP_ALIVE_S)
-    return packet(CONNECT, head + none + payload)
+    return packet(CONNECT, head + broker.no_properties + payload)
 
 
 def publish_packet(topic: str, content: bytes, qos: int, number: int, broker: Broker, *, retain: bool) -> bytes:
     """Return a PUBLISH packet; `number` is its identifier, used with qos 1."""
     identifier = struct.pack(">H", number) if qos else b""
-    none = b"\0" if broker.is_5 else b""
-    return packet(PUBLISH | qos << 1 | retain, _text(topic) + identifier + none + content)
+    return packet(PUBLISH | qos << 1 | retain, _text(topic) + identifier + broker.no_properties + content)
 
 
 def properties(content: bytes) -> Dict[int, bytes]:
@@ -307,15 +306,13 @@ def receive(connection: socket.socket, limit: int = MOST_BYTES) -> Tuple[int, by
     Raises:
         OSError: the broker closed the connection, or sent an invalid packet.
     """
-    kind, length = _exactly(connection, 1)[0], 0
-    for place in range(4):
-        group = _exactly(connection, 1)[0]
-        length |= (group & 0x7F) << 7 * place
-        if not group & 0x80:
-            if length > limit:
-                raise MqttError(f"the broker sends a packet of {length} bytes")
-            return kind, _exactly(connection, length)
-    raise MqttError("the broker does not speak MQTT")
+    kind, groups = _exactly(connection, 1)[0], _exactly(connection, 1)
+    while groups[-1] & 0x80 and len(groups) < 4:
+        groups += _exactly(connection, 1)
+    length, _ = _varint(groups, 0)
+    if length > limit:
+        raise MqttError(f"the broker sends a packet of {length} bytes")
+    return kind, _exactly(connection, length)
 
 
 def _exactly(connection: socket.socket, count: int) -> bytes:
