@@ -203,6 +203,7 @@ def test_home_assistant_finds_the_device_with_its_image(
     until(lambda: "'door/alerts/image'" in broker.log and broker.log.count("'door/alerts/state'") > 1)
     published = retained(folder, broker.port, "--cert", own[0], "--key", own[1])
     assert problem_of(app) is None
+    assert app.ask("/health").json["alert_sinks"] == [{"kind": "mqtt", "ok": True}]
     assert cv2.imdecode(np.frombuffer(published["door/alerts/image"], np.uint8), cv2.IMREAD_COLOR) is not None
     assert json.loads(published["door/alerts/state"])["label"] in {"dark", "light"}
     entities = {topic: json.loads(content) for topic, content in published.items() if topic.endswith("/config")}
@@ -227,6 +228,8 @@ def test_app_shows_why_the_broker_is_of_no_use(
     sink = {name: value for name, value in broker.sink(**changes).items() if value is not None}
     app = serve(root / "current", "--alerts", with_alerts(tmp_path, sink))
     assert reason in until(lambda: problem_of(app))
+    health = app.ask("/health")
+    assert (health.status, health.json["alert_sinks"]) == (200, [{"kind": "mqtt", "ok": False}])
 
 
 def test_mqtt_5_says_why_a_message_is_refused(

@@ -81,7 +81,13 @@ def _schemas() -> Json:
     return {
         "Guess": _GUESS,
         "Error": _object({"error": _object({"what": _TEXT, "remedy": _TEXT})}),
-        "Verdict": _object({"ok": {"type": "boolean"}}, {"captures": _object(_CAPTURE_COUNTERS)}),
+        "Verdict": _object(
+            {"ok": {"type": "boolean"}},
+            {
+                "captures": _object(_CAPTURE_COUNTERS),
+                "alert_sinks": {"type": "array", "items": _object({"kind": _TEXT, "ok": {"type": "boolean"}})},
+            },
+        ),
         "Identity": _object(_IDENTITY),
         "Models": _object({"models": {"type": "array", "items": _object(model)}}),
         "Prediction": _object(

@@ -185,13 +185,20 @@ class Routes:
         }
 
     async def _health(self, _request: Request) -> Response:
-        """Return whether inference works, whatever the state of the camera."""
+        """Return whether inference works, whatever the state of the camera, with the state of captures and alert sinks.
+
+        No token is needed here, so hosts, topics and messages of errors are left out.
+        """
         failing = self._state.pipeline.worker.failing
-        captures = self._state.captures()
-        counters = (
-            {} if captures is None else {"captures": {name: captures[name] for name in captures if name != "problem"}}
-        )
-        return json_response({"ok": failing is None, **counters}, 200 if failing is None else 503)
+        body: Dict[str, Any] = {"ok": failing is None}
+        captures, sinks = self._state.captures(), self._state.sinks()
+        if captures is not None:
+            body["captures"] = {name: captures[name] for name in captures if name != "problem"}
+        if sinks:
+            body["alert_sinks"] = [
+                {"kind": sink["name"].partition("://")[0], "ok": sink["problem"] is None} for sink in sinks
+            ]
+        return json_response(body, 200 if failing is None else 503)
 
     async def _capture(self, _request: Request) -> Response:
         """Store the next frame on the device, to be labeled."""
