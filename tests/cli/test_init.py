@@ -28,7 +28,6 @@ def test_init_writes_every_setting_with_a_comment(pets: Path, tmp_path: Path) ->
     explained = (
         "label_smoothing",
         "learning_rate",
-        "patience",
         "schedule",
         "weight_decay",
         "clip_norm",

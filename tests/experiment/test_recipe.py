@@ -28,7 +28,8 @@ def test_complete_chooses_every_setting_when_none_is_given(tmp_path: Path) -> No
     assert (fine.optimizer, fine.learning_rate, fine.head_rate) == ("adamw", 5e-4, 10)
     assert isinstance(fine.schedule, Cosine)
     assert fine.schedule.warmup == 1
-    assert None not in fine.model_dump(exclude={"from_layer"}).values()
+    assert None not in fine.model_dump(exclude={"from_layer", "patience"}).values()
+    assert (fine.patience, top.patience) == (None, 13)
     assert trial.augmentation("top") is None
     assert isinstance(trial.augmentation("fine-tune"), AugmentConfig)
 
@@ -58,6 +59,7 @@ def test_random_weights_train_batch_norm_at_a_full_rate(tmp_path: Path) -> None:
     random = trial_of(tmp_path, '[networks.efficientnet_lite0]\nweights = "none"\n')
     (fine,) = recipe.complete(random, EVEN, images=100, multi_label=False).stages
     assert (fine.batch_norm, fine.learning_rate, fine.head_rate, fine.average) == ("training", 1e-3, 1, 0)
+    assert fine.patience == 20
 
 
 def test_more_images_take_fewer_epochs() -> None:

@@ -55,6 +55,18 @@ def test_fit_keeps_the_best_epoch_when_patience_ends_it(bench: Bench, workspace:
     assert losses.index(min(losses)) == len(losses) - 3
 
 
+def test_fit_keeps_the_last_averaged_weights_without_patience(bench: Bench, workspace: Workspace) -> None:
+    """The same as those of the best epoch, where that is the last."""
+    bench.change("average = 0", "average = 0.9")
+    with_patience = bench.train(workspace)[-1]
+    losses = [epoch.val_loss for epoch in with_patience.history if epoch.stage == "fine-tune"]
+    assert losses == sorted(losses, reverse=True)
+    bench.change("patience = 5\nhead_rate = 1", "head_rate = 1")
+    without = bench.train(workspace)[-1]
+    first, second = (load_keras(model, workspace).get_weights() for model in (with_patience, without))
+    assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+
+
 def test_restore_starts_anew_when_the_checkpoint_is_damaged(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.npz"
     save(path, TrainingState(), [], [])

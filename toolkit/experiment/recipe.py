@@ -4,7 +4,8 @@
     pretrained         top, fine-tune    the head is solved on frozen features; fine-tuning starts from it, at a low rate
     random ("none")    fine-tune         features of random weights carry little information, so a head alone learns little
 
-The values follow published practice. `just bench accuracy` compares them with logistic regression on frozen features and
+Fine-tuning runs the whole schedule and keeps the weights of its end: the epoch that a few validation images like best is
+chosen by chance, at a high learning rate. The values follow published practice. `just bench accuracy` compares them with logistic regression on frozen features and
 with Keras' transfer-learning guide; docs/performance.md lists the data sets.
 """
 
@@ -73,7 +74,7 @@ def _complete_stage(stage: StageConfig, trial: Trial, images: int) -> StageConfi
     chosen: dict[str, Any] = {
         "optimizer": optimizer,
         "epochs": epochs,
-        "patience": max(3, epochs // 3),
+        "patience": max(3, epochs // 3) if stage.name == "top" or from_scratch else None,
         "learning_rate": 5e-4 if stage.name == "fine-tune" and not from_scratch else 1e-3,
         "schedule": _schedule(epochs),
         "weight_decay": 0.01 if optimizer == "adamw" else 0.0,

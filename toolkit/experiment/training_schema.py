@@ -46,7 +46,8 @@ class StageOverride(Config):
     """"lbfgs" solves the top stage as a regularized logistic regression; it needs no epochs and no learning rate."""
     learning_rate: Positive | None = None
     patience: Count | None = None
-    """Stop after this many epochs without a better validation loss, and keep the best weights."""
+    """Stop after this many epochs without a better validation loss, and keep the best weights; unset: in fine-tuning of
+    trained weights, all epochs, and the weights of the last."""
     schedule: Schedule | None = None
     """How the learning rate falls: "constant", "step", "exponential", "cosine", "plateau" or a table of one."""
     weight_decay: NotNegative | None = None

@@ -125,9 +125,10 @@ class FitConfig:
 def fit(
     state: TrainState, train: Examples, validation: Examples, config: FitConfig, progress: Progress
 ) -> tuple[Epoch, ...]:
-    """Train `state`, from its last finished epoch if it was stopped; leaves it with the best epoch's weights.
+    """Train `state`, from its last finished epoch if it was stopped.
 
-    With patience unset the last epoch's weights are kept. After every epoch the checkpoint holds all that going on
+    With patience set, it is left with the weights of the best epoch, else with those of the last one; with their moving
+    average, if the stage has one. After every epoch the checkpoint holds all that going on
     takes, so a stop at any time loses the running epoch at most, and the end is the same to the bit.
 
     Raises:
@@ -156,7 +157,9 @@ def fit(
             checkpoint.save(config.checkpoint, history, variables, optimizer.variables, averaged=optimizer.averages)
             config.on_epoch_end(epoch)
             progress.log(_line(config, epoch, len(train.labels)))
-    if config.stage.patience is not None:
+    if config.stage.patience is None:
+        optimizer.assign_average()
+    else:
         for variable, value in zip(variables, history.best, strict=True):
             variable.assign(value)
     return tuple(history.epochs)
