@@ -134,22 +134,22 @@ def _best_trained(report: ReportData) -> str:
     best = max(report.models, key=lambda model: model.evaluation.accuracy)
     judged = best.evaluation
     return (
-        f"The best of those trained is {formatting.model(best)}, with {formatting.percent(judged.accuracy)} of {judged.images:,} "
-        f"test images right (95 % interval {formatting.interval(*judged.interval)})."
+        f"The best of those trained is {formatting.model(best)}, with a test accuracy of {formatting.percent(judged.accuracy)} on "
+        f"{judged.images:,} images (95 % interval {formatting.interval(*judged.interval)})."
     )
 
 
 def _reason(choice: Variant, best: float) -> str:
     images = choice.ir.parity.images
     accuracy = (
-        f"It gets {formatting.percent(choice.accuracy)} of {images:,} test images right "
+        f"Its test accuracy is {formatting.percent(choice.accuracy)} on {images:,} images "
         f"(95 % interval {formatting.interval(*choice.interval)})"
     )
-    place = "the best seen" if choice.accuracy == best else f"within 1 % of the best seen ({formatting.percent(best)})"
+    place = "the highest" if choice.accuracy == best else f"within 1 % of the highest ({formatting.percent(best)})"
     latencies = [each.p90_ms for each in choice.measured if each.p90_ms is not None]
     if not latencies:
         return f"{accuracy}, {place}. Its speed has not been measured."
-    speed = f"answers within {formatting.span(latencies, 'ms')} (p90) on {formatting.count(len(latencies), 'device')}"
+    speed = f"it answers within {formatting.span(latencies, 'ms')} (p90) on {formatting.count(len(latencies), 'device')}"
     return f"{accuracy}, {place}, and {speed}; none as accurate is more than 5 % faster on its slowest device."
 
 
@@ -195,7 +195,7 @@ def _data(report: ReportData) -> TrustCheck:
     sizes = ", ".join(f"{split.size(subset):,} to {verb}" for subset, verb in SUBSETS.items())
     text = f"All models saw the same split of {split.name}: {sizes}."
     if split.note:
-        return TrustCheck("Data", "warning", f"{text} Mind what it is: {split.note}.")
+        return TrustCheck("Data", "warning", f"{text} Note: {split.note}.")
     return TrustCheck("Data", "good", text)
 
 

@@ -1,7 +1,7 @@
 """ROC, precision-recall and calibration curves.
 
 Of two classes there is one panel per network and stage, with a line per head, for the second class; of more there is one
-per model, with a line for each of the classes that it tells worst from the others.
+per model, with a line for each of the classes with the smallest areas under their ROC curves.
 """
 
 from __future__ import annotations
@@ -129,9 +129,10 @@ def _curves(lines: Sequence[Line], which: str) -> Any:
     ]
     scale = alt.Scale(domain=(0, 1), nice=False)
     axis = alt.Axis(values=[0, 0.5, 1], format="%")
-    titles = {"roc": ("false alarms →", "found ↑"), "precision_recall": ("found (recall) →", "right (precision) ↑")}[
-        which
-    ]
+    titles = {
+        "roc": ("false positive rate →", "true positive rate ↑"),
+        "precision_recall": ("recall →", "precision ↑"),
+    }[which]
     drawn = (
         alt.Chart(alt.Data(values=rows))
         .mark_line(strokeWidth=2, aria=False)
@@ -164,7 +165,7 @@ def _reliability(lines: Sequence[Line]) -> Any:
     scale = alt.Scale(domain=(0, 1), nice=False)
     axis = alt.Axis(values=[0, 0.5, 1], format="%")
     x = alt.X("x:Q", title="confidence →", scale=scale, axis=axis)
-    y = alt.Y("y:Q", title="right ↑", scale=scale, axis=axis)
+    y = alt.Y("y:Q", title="accuracy ↑", scale=scale, axis=axis)
     ideal = alt.Chart(alt.Data(values=[{"x": 0, "y": 0}, {"x": 1, "y": 1}]))
     base = alt.Chart(alt.Data(values=rows)).encode(x=x, y=y, color=_colors(len(lines)))
     layers = (

@@ -50,11 +50,11 @@ def outliers(report: ReportData) -> Table:
         "Device",
         "Model",
         "Scenario",
-        "Held against",
+        "Compared with",
         "#Usual, ms",
         "#Here, ms",
-        "#Apart by",
-        "What its record says of why",
+        "#Deviation",
+        "Causes in its record",
     )
     return table("Outliers among similar devices", columns, map(_outlier_row, report.outliers))
 

@@ -147,9 +147,9 @@ def heads(pairs: Iterable[Pair]) -> Table:
         "#Softmax",
         "#Difference, points",
         "#95 % interval",
-        "#Only sigmoid right",
+        "#Only sigmoid correct",
     )
-    more = ("#Only softmax right", "#McNemar p", "Told apart")
+    more = ("#Only softmax correct", "#McNemar p", "Significant")
     return table("Sigmoid against softmax", columns + more, map(_head_row, pairs), "heads.csv")
 
 
@@ -167,8 +167,8 @@ def _head_row(pair: Pair) -> Iterator[Cell | str]:
 
 def networks(pairs: Iterable[Pair]) -> Table:
     """The best network of each head against the others, on the same images."""
-    columns = ("Best", "Other", "#Best", "#Other", "#Difference, points", "#95 % interval", "#Only best right")
-    more = ("#Only other right", "#McNemar p", "Told apart")
+    columns = ("Best", "Other", "#Best", "#Other", "#Difference, points", "#95 % interval", "#Only best correct")
+    more = ("#Only other correct", "#McNemar p", "Significant")
     rows = (
         (
             *(Cell(formatting.model(m), to_model(m)) for m in (pair.first, pair.second)),
