@@ -1,6 +1,6 @@
 """One measurement of `just bench accuracy`, in this process, on a folder of images that is there already.
 
-    python benchmarks/accuracy_cell.py FOLDER SEED SIZE ours|logistic|keras…     prints a line of JSON for each method
+    python benchmarks/accuracy_cell.py FOLDER SEED SIZE ours|logistic|keras|former…     prints a line of JSON for each method
 
 FOLDER holds images/{train,validation,test}/LABEL/ and the workspace, whose cached arrays and features all methods share.
 """
@@ -10,7 +10,9 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -101,6 +103,32 @@ def keras_recipe(folder: Path, seed: int, size: int) -> dict[str, object]:
     return {"accuracy": float((logits.argmax(1) == test.labels).mean()), "images": len(test.labels), "top": before}
 
 
+def former(folder: Path, seed: int, size: int) -> dict[str, object]:
+    """The defaults before there was a recipe: 5 epochs of Adam at 1e-3 in both stages, the last of which was offered."""
+    from toolkit.train import train_trial
+
+    stages = [{"name": name, **_FORMER_STAGE} for name in ("top", "fine-tune")]
+    train = {"hidden": [1024], "label_smoothing": 0, "class_weights": "none", "offer": "all"}
+    place = _Place(folder, seed, size, train=train, stages=stages, augment="none")
+    models = train_trial(place.plan, place.trial, place.split, place.workspace, _Nowhere(), place.progress)
+    top, last = (model.evaluation for model in models)
+    return {"accuracy": last.accuracy, "images": last.images, "top": top.accuracy}
+
+
+_FORMER_STAGE = {
+    "epochs": 5,
+    "optimizer": "adam",
+    "learning_rate": 1e-3,
+    "patience": 5,
+    "schedule": "constant",
+    "weight_decay": 0,
+    "clip_norm": 0,
+    "average": 0,
+    "head_rate": 1,
+    "batch_norm": "inference",
+}
+
+
 class _Nowhere:
     """A store that holds nothing: the figures are all that is needed."""
 
@@ -109,9 +137,17 @@ class _Nowhere:
 
 
 class _Place:
-    """The trial of a folder with default settings, and what all methods start from."""
+    """The trial of a folder with default settings unless others are given, and what all methods start from."""
 
-    def __init__(self, folder: Path, seed: int, size: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        seed: int,
+        size: int,
+        *,
+        train: Mapping[str, object] = MappingProxyType({}),
+        **tables: object,
+    ) -> None:
         from toolkit import data
         from toolkit.experiment.schema import Experiment
         from toolkit.progress import Silent
@@ -122,9 +158,10 @@ class _Place:
             {
                 "name": "bench-accuracy",
                 "data": {"source": "folders", "path": str((folder / "images").resolve()), "leaks": "drop"},
-                "train": {"seed": seed},
+                "train": {"seed": seed, **train},
                 "networks": {"efficientnet_lite0": {"input_size": size}},
                 "reject": {"error": ERROR, "strangers": "leave-one-out"},
+                **tables,
             }
         )
         self.trial = next(self.plan.trials())
@@ -140,7 +177,7 @@ class _Place:
         return frozen_features(context, self.model, self.subsets)
 
 
-METHODS = {"ours": ours, "logistic": logistic, "keras": keras_recipe}
+METHODS = {"ours": ours, "logistic": logistic, "keras": keras_recipe, "former": former}
 
 
 def main() -> None:
