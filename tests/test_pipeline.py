@@ -9,7 +9,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -17,9 +18,10 @@ import pytest
 
 from toolkit.artifacts.bench import BenchRecord
 from toolkit.artifacts.bundle import Bundle
-from toolkit.artifacts.model import TrainedModel
+from toolkit.artifacts.model import TrainedModel, ValidationResult
 from toolkit.fleet.local_fleet import control
 from toolkit.networks.tf_runtime import start_tensorflow
+from toolkit.pipeline import validation_score
 from toolkit.store import Store
 from toolkit.workspace import Workspace
 
@@ -237,6 +239,20 @@ def test_run_resumes_without_loss_when_killed_at_any_stage(experiment: Path) -> 
         assert sorted(stages) == ["fine-tune", "top"]
         assert len(store.all(Bundle)) == 2
     control.down(Workspace(work))  # a fleet that a killed run had started is the user's to end
+
+
+def test_models_are_ranked_by_the_weights_that_were_saved() -> None:
+    """Not by the epoch that was best on the validation images: fine-tuning saves the last one."""
+
+    def ended(loss: float, *correct: bool, best: float) -> TrainedModel:
+        history = (SimpleNamespace(stage="fine-tune", val_loss=best, val_accuracy=1.0),)
+        validation = ValidationResult(temperature=1, loss=loss, correct=correct)
+        return cast("TrainedModel", SimpleNamespace(stage="fine-tune", history=history, validation=validation))
+
+    worse, better = ended(0.5, True, False, best=0.1), ended(0.4, True, True, best=0.3)
+    surer = ended(0.3, True, True, best=0.3)
+    imported = cast("TrainedModel", SimpleNamespace(validation=None))
+    assert sorted([surer, worse, imported, better], key=validation_score) == [imported, worse, better, surer]
 
 
 def kill_when(words: str, experiment: Path) -> int:

@@ -7,6 +7,7 @@ Stages do not import one another; the pipeline passes one's result to the next.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -184,6 +185,8 @@ def choose_bundle(bundles: Mapping[Bundle, TrainedModel]) -> Bundle:
 
 
 def validation_score(model: TrainedModel) -> tuple[float, float]:
-    """Return the score of the epoch with the lowest validation loss, whose weights were saved; higher is better."""
-    best = min((epoch for epoch in model.history if epoch.stage == model.stage), key=lambda epoch: epoch.val_loss)
-    return best.val_accuracy, -best.val_loss
+    """Return the accuracy on the validation images and the negative loss there; higher is better."""
+    if model.validation is None:  # imported, or stored without: any other is better
+        return 0.0, -math.inf
+    correct = model.validation.correct
+    return sum(correct) / len(correct), -model.validation.loss

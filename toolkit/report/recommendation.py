@@ -149,7 +149,9 @@ def _reason(choice: Variant, best: float) -> str:
     latencies = [each.p90_ms for each in choice.measured if each.p90_ms is not None]
     if not latencies:
         return f"{accuracy}, {place}. Its speed has not been measured."
-    speed = f"it answers within {formatting.span(latencies, 'ms')} (p90) on {formatting.count(len(latencies), 'device')}"
+    speed = (
+        f"it answers within {formatting.span(latencies, 'ms')} (p90) on {formatting.count(len(latencies), 'device')}"
+    )
     return f"{accuracy}, {place}, and {speed}; none as accurate is more than 5 % faster on its slowest device."
 
 
