@@ -107,7 +107,7 @@ def former(folder: Path, seed: int, size: int) -> dict[str, object]:
     """The defaults before there was a recipe: 5 epochs of Adam at 1e-3 in both stages, the last of which was offered."""
     from toolkit.train import train_trial
 
-    stages = [{"name": name, **_FORMER_STAGE} for name in ("top", "fine-tune")]
+    stages = [{"name": "top", **_FORMER_STAGE}, {"name": "fine-tune", "head_rate": 1, **_FORMER_STAGE}]
     train = {"hidden": [1024], "label_smoothing": 0, "class_weights": "none", "offer": "all"}
     place = _Place(folder, seed, size, train=train, stages=stages, augment="none")
     models = train_trial(place.plan, place.trial, place.split, place.workspace, _Nowhere(), place.progress)
@@ -124,8 +124,6 @@ _FORMER_STAGE = {
     "weight_decay": 0,
     "clip_norm": 0,
     "average": 0,
-    "head_rate": 1,
-    "batch_norm": "inference",
 }
 
 
