@@ -76,7 +76,7 @@ class App:
             dropped=dict,
             meter=ThroughputMeter(),
         )
-        off = dict.fromkeys(("captures", "drift"), lambda: None)
+        off: dict[str, Any] = {"sinks": list, **dict.fromkeys(("captures", "drift"), lambda: None)}
         state: Any = SimpleNamespace(
             pipeline=pipeline, now=lambda: STATE, note=lambda text: None, ask_capture=lambda: False, **off
         )

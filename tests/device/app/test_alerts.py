@@ -38,7 +38,7 @@ def test_a_region_raises_an_alert_that_is_recorded(serve: Serve, root: Path, tmp
     settings = {"folder": str(recorded), "before_s": 1, "after_s": 0.5, "fps": 10, "reserve_mib": 1}
     (tmp_path / "alerts.json").write_text(json.dumps({"alert": alerts, "recordings": settings}))
     app = serve(root / "current", "--source", camera, "--fps", "10", "--alerts", tmp_path / "alerts.json")
-    (clip,) = until(lambda: [*recorded.glob("*.avi")])
+    (clip,) = until(lambda: [*recorded.glob("[!.]*.avi")])
     code, totals, log = app.end()
     assert (code, totals["ok"]) == (0, True), log
     assert [path.stem.partition("-")[2] for path in recorded.glob("*.json")] == ["right"]
