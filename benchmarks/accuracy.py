@@ -63,7 +63,7 @@ METHOD = (
     "layers at 1e-3, {whole} of the whole network at 1e-5, batches of {batch}, no augmentation), and the toolkit's former "
     "defaults (a hidden layer of 1,024; 5 epochs of Adam at 1e-3 in each stage). accuracy: ours divided by the best of "
     "them; the goal is the lower end of its 95 % interval. gain: ours minus that of the "
-    "reference that is better on average, in points (goal: 1.5), once all sets are measured. top: the offered model "
+    "reference that is best on average, in points (goal: 1.5), once all sets are measured. top: the offered model "
     "compared with our own top stage, in the same way. rejection: with `[reject] error = {error}`; the goal is met "
     "where the 95 % interval of the share of wrong answers includes it or lies below; sets on which nothing is "
     "answered are left out. strangers: images of classes that were left out; area under the ROC curve of the chosen "

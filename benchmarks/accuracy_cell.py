@@ -10,9 +10,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -25,12 +23,8 @@ ERROR = 0.05
 
 def ours(folder: Path, seed: int, size: int) -> dict[str, object]:
     """The default recipe: what is offered, the top stage before it, and the rejection rule on the test images."""
-    from toolkit.train import train_trial
-
     started = time.perf_counter()
-    place = _Place(folder, seed, size)
-    models = train_trial(place.plan, place.trial, place.split, place.workspace, _Nowhere(), place.progress)
-
+    models = _Place(folder, seed, size).train()
     offered = [model for model in models if not model.withheld][-1]
     rule = offered.rejection
     strangers = rule.strangers if rule else None
@@ -105,12 +99,9 @@ def keras_recipe(folder: Path, seed: int, size: int) -> dict[str, object]:
 
 def former(folder: Path, seed: int, size: int) -> dict[str, object]:
     """The defaults before there was a recipe: 5 epochs of Adam at 1e-3 in both stages, the last of which was offered."""
-    from toolkit.train import train_trial
-
     stages = [{"name": "top", **_FORMER_STAGE}, {"name": "fine-tune", "head_rate": 1, **_FORMER_STAGE}]
-    train = {"hidden": [1024], "label_smoothing": 0, "class_weights": "none", "offer": "all"}
-    place = _Place(folder, seed, size, train=train, stages=stages, augment="none")
-    models = train_trial(place.plan, place.trial, place.split, place.workspace, _Nowhere(), place.progress)
+    train = {"seed": seed, "hidden": [1024], "label_smoothing": 0, "class_weights": "none", "offer": "all"}
+    models = _Place(folder, seed, size, train=train, stages=stages, augment="none").train()
     top, last = (model.evaluation for model in models)
     return {"accuracy": last.accuracy, "images": last.images, "top": top.accuracy}
 
@@ -135,17 +126,9 @@ class _Nowhere:
 
 
 class _Place:
-    """The trial of a folder with default settings unless others are given, and what all methods start from."""
+    """The trial of a folder with default settings unless `tables` has others, and what all methods start from."""
 
-    def __init__(
-        self,
-        folder: Path,
-        seed: int,
-        size: int,
-        *,
-        train: Mapping[str, object] = MappingProxyType({}),
-        **tables: object,
-    ) -> None:
+    def __init__(self, folder: Path, seed: int, size: int, **tables: object) -> None:
         from toolkit import data
         from toolkit.experiment.schema import Experiment
         from toolkit.progress import Silent
@@ -156,7 +139,7 @@ class _Place:
             {
                 "name": "bench-accuracy",
                 "data": {"source": "folders", "path": str((folder / "images").resolve()), "leaks": "drop"},
-                "train": {"seed": seed, **train},
+                "train": {"seed": seed},
                 "networks": {"efficientnet_lite0": {"input_size": size}},
                 "reject": {"error": ERROR, "strangers": "leave-one-out"},
                 **tables,
@@ -164,6 +147,12 @@ class _Place:
         )
         self.trial = next(self.plan.trials())
         self.split = data.prepare_dataset(self.plan.data, self.plan.origin, self.workspace, self.progress)
+
+    def train(self) -> tuple[TrainedModel, ...]:
+        """The model after each stage."""
+        from toolkit.train import train_trial
+
+        return train_trial(self.plan, self.trial, self.split, self.workspace, _Nowhere(), self.progress)
 
     def features(self) -> dict[str, Any]:
         """The frozen features of every part; sets `model` and `subsets` too."""

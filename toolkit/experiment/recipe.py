@@ -5,8 +5,9 @@
     random ("none")    fine-tune         features of random weights carry little information, so a head alone learns little
 
 Fine-tuning runs the whole schedule and keeps the weights of its end: the epoch that a few validation images like best is
-chosen by chance, at a high learning rate. The values follow published practice. `just bench accuracy` compares them with logistic regression on frozen features and
-with Keras' transfer-learning guide; docs/performance.md lists the data sets.
+chosen by chance, at a high learning rate. The values follow published practice. `just bench accuracy` compares them with
+logistic regression on frozen features, Keras' transfer-learning guide and the former defaults; docs/performance.md lists
+the data sets.
 """
 
 from __future__ import annotations
@@ -70,12 +71,13 @@ def epochs_for(kind: str, images: int) -> int:
 def _complete_stage(stage: StageConfig, trial: Trial, images: int) -> StageConfig:
     optimizer = stage.optimizer or ("lbfgs" if stage.name == "top" and _is_linear(trial) else "adamw")
     from_scratch = trial.weights == "none" and stage.name == "fine-tune"
+    from_trained = stage.name == "fine-tune" and not from_scratch
     epochs = stage.epochs or epochs_for("from scratch" if from_scratch else stage.name, images)
     chosen: dict[str, Any] = {
         "optimizer": optimizer,
         "epochs": epochs,
-        "patience": max(3, epochs // 3) if stage.name == "top" or from_scratch else None,
-        "learning_rate": 5e-4 if stage.name == "fine-tune" and not from_scratch else 1e-3,
+        "patience": None if from_trained else max(3, epochs // 3),
+        "learning_rate": 5e-4 if from_trained else 1e-3,
         "schedule": _schedule(epochs),
         "weight_decay": 0.01 if optimizer == "adamw" else 0.0,
         "clip_norm": 1.0,

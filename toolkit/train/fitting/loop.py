@@ -128,8 +128,8 @@ def fit(
     """Train `state`, from its last finished epoch if it was stopped.
 
     With patience set, it is left with the weights of the best epoch, else with those of the last one; with their moving
-    average, if the stage has one. After every epoch the checkpoint holds all that going on
-    takes, so a stop at any time loses the running epoch at most, and the end is the same to the bit.
+    average, if the stage has one. After every epoch the checkpoint holds all that going on takes, so a stop at any time
+    loses the running epoch at most, and the end is the same to the bit.
 
     Raises:
         DataError: the loss is no longer a number.
@@ -151,17 +151,14 @@ def fit(
             with optimizer.averaged():
                 epoch = _judge_epoch(state, validation, config, figures, len(done) + 1, rate)
                 done.append(epoch)
-                if epoch.val_loss < history.best_loss:
+                if config.stage.patience is None or epoch.val_loss < history.best_loss:
                     history.best_loss, history.best_epoch = epoch.val_loss, epoch.number
                     history.best = [np.array(tf_compat.array(variable)) for variable in variables]
             checkpoint.save(config.checkpoint, history, variables, optimizer.variables, averaged=optimizer.averages)
             config.on_epoch_end(epoch)
             progress.log(_line(config, epoch, len(train.labels)))
-    if config.stage.patience is None:
-        optimizer.assign_average()
-    else:
-        for variable, value in zip(variables, history.best, strict=True):
-            variable.assign(value)
+    for variable, value in zip(variables, history.best, strict=True):
+        variable.assign(value)
     return tuple(history.epochs)
 
 

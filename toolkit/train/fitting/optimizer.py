@@ -63,17 +63,13 @@ class StageOptimizer:
     def averaged(self) -> Iterator[None]:
         """The model has its averaged weights inside, if there are any, and those being trained again afterwards."""
         trained = [np.array(tf_compat.array(variable)) for variable in self._targets] if self._average else []
-        self.assign_average()
+        for variable, shadow in zip(self._targets if trained else [], self._average, strict=True):
+            variable.assign(tf_compat.array(shadow))
         try:
             yield
         finally:
             for variable, value in zip(self._targets if trained else [], trained, strict=True):
                 variable.assign(value)
-
-    def assign_average(self) -> None:
-        """Replace the model's weights by their average, if there is one."""
-        for variable, average in zip(self._targets if self._average else [], self._average, strict=True):
-            variable.assign(tf_compat.array(average))
 
     def _update_average(self) -> None:
         """The decay grows from 0.1 to the stage's own, so that the first steps are soon forgotten."""
