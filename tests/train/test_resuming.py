@@ -67,6 +67,20 @@ def test_fit_keeps_the_last_averaged_weights_without_patience(bench: Bench, work
     assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
 
 
+def test_fit_keeps_the_last_epoch_not_the_best_without_patience(bench: Bench, workspace: Workspace) -> None:
+    bench.change("epochs = 3\nlearning_rate = 0.003", "epochs = 6\nlearning_rate = 3.0")
+    bench.change("patience = 5\nhead_rate = 1", "patience = 6\nhead_rate = 1")
+    with_patience = bench.train(workspace)[-1]
+    losses = [epoch.val_loss for epoch in with_patience.history if epoch.stage == "fine-tune"]
+    assert len(losses) == 6
+    assert losses[-1] > min(losses)
+    bench.change("patience = 6\nhead_rate = 1", "head_rate = 1")
+    without = bench.train(workspace)[-1]
+    assert [_figures(epoch) for epoch in without.history] == [_figures(epoch) for epoch in with_patience.history]
+    first, second = (load_keras(model, workspace).get_weights() for model in (with_patience, without))
+    assert not all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+
+
 def test_restore_starts_anew_when_the_checkpoint_is_damaged(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.npz"
     save(path, TrainingState(), [], [])
