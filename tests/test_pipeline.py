@@ -246,7 +246,7 @@ def test_models_are_ranked_by_the_weights_that_were_saved() -> None:
 
     def ended(loss: float, *correct: bool, best: float) -> TrainedModel:
         history = (SimpleNamespace(stage="fine-tune", val_loss=best, val_accuracy=1.0),)
-        validation = ValidationResult(temperature=1, loss=loss, correct=correct)
+        validation = ValidationResult(temperature=1, loss=0, uncalibrated_loss=loss, correct=correct)
         return cast("TrainedModel", SimpleNamespace(stage="fine-tune", history=history, validation=validation))
 
     worse, better = ended(0.5, True, False, best=0.1), ended(0.4, True, True, best=0.3)

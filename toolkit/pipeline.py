@@ -185,8 +185,8 @@ def choose_bundle(bundles: Mapping[Bundle, TrainedModel]) -> Bundle:
 
 
 def validation_score(model: TrainedModel) -> tuple[float, float]:
-    """Return the accuracy on the validation images and the negative loss there; higher is better."""
+    """Return the accuracy on the validation images and the negative loss of the saved weights there; higher is better."""
     if model.validation is None:  # imported, or stored without: any other is better
         return 0.0, -math.inf
     correct = model.validation.correct
-    return sum(correct) / len(correct), -model.validation.loss
+    return sum(correct) / len(correct), -model.validation.uncalibrated_loss

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 
 def result(loss: float, right: int) -> ValidationResult:
-    return ValidationResult(temperature=1.0, loss=loss, correct=(True,) * right + (False,) * (100 - right))
+    return ValidationResult(
+        temperature=1.0, loss=loss, uncalibrated_loss=loss, correct=(True,) * right + (False,) * (100 - right)
+    )
 
 
 def before(loss: float, right: int) -> Any:

@@ -158,6 +158,8 @@ class ValidationResult:
     """Logits are divided by it to make probabilities that are right as often as they say (Guo et al., ICML 2017)."""
     loss: float
     """The mean cross-entropy in nats at that temperature."""
+    uncalibrated_loss: float
+    """The same at temperature 1; unlike `loss`, it is not near 0 for every model that is right on all images."""
     correct: tuple[bool, ...]
     """Per image, in the manifest's order."""
 

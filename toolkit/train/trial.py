@@ -225,6 +225,7 @@ def _validation_result(context: TrialContext, logits: np.ndarray, labels: np.nda
     return ValidationResult(
         temperature=temperature,
         loss=dispatch.cross_entropy(logits / temperature, labels, loss),
+        uncalibrated_loss=dispatch.cross_entropy(logits, labels, loss),
         correct=tuple(dispatch.is_correct(logits, labels).tolist()),
     )
 
