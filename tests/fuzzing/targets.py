@@ -242,7 +242,7 @@ TARGETS: dict[str, Target] = {
     "offer": Target(_descriptor, _descriptor_seeds, (DeviceError,)),
     "statement": Target(lambda content: parse_statement(content, "fuzz"), _statement_seeds, (DeviceError,)),
     "manifest": Target(lambda content: parse_object(content, "fuzz"), _manifest_seeds, (DeviceError,)),
-    "registry report": Target(lambda content: parse_report("pi", content, "a"), _report_seeds, ()),
+    "registry report": Target(lambda content: parse_report("pi", content, {"a"}), _report_seeds, ()),
     "device status": Target(_status, _status_seeds, ()),
     "capture": Target(lambda content: read_record(content, _DIGEST), _capture_seeds, (ValueError,)),
     "inventory": Target(_inventory, _inventory_seeds, (ToolkitError, ValueError, RecursionError)),

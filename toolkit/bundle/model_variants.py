@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit import compat
-from toolkit.artifacts.bench import VariantChoice
+from toolkit.artifacts.bench import VariantChoice, VariantResult
 from toolkit.artifacts.bundle import Bundle
 from toolkit.artifacts.fleet import Device, DeviceFacts
 from toolkit.device.layout import MANIFEST
@@ -73,6 +73,22 @@ def why_not(manifest: Mapping[str, Any], device: Device, facts: DeviceFacts, fit
     return "; ".join(reasons)
 
 
+def choices_by_kind(bundle: Path, store: Store) -> dict[str, VariantChoice]:
+    """Return what was measured of the variants of a bundle's model, by kind of device.
+
+    Raises:
+        UsageError: no kind of device was measured.
+    """
+    choices = {choice.kind: choice for choice in store.all(VariantChoice, parent=trained_model(bundle))}
+    if not choices:
+        raise UsageError(
+            "the variants of this model were not measured on any kind of device",
+            where=str(bundle),
+            remedy="toolkit bench BUNDLE --choose --fleet",
+        )
+    return choices
+
+
 def fastest_variants(
     bundle: Path,
     devices: Sequence[Device],
@@ -91,13 +107,7 @@ def fastest_variants(
     Raises:
         UsageError: no kind of device was measured.
     """
-    choices = {choice.kind: choice for choice in store.all(VariantChoice, parent=trained_model(bundle))}
-    if not choices:
-        raise UsageError(
-            "the variants of this model were not measured on any kind of device",
-            where=str(bundle),
-            remedy="toolkit bench BUNDLE --choose --fleet",
-        )
+    choices = choices_by_kind(bundle, store)
     folders = {each.digest: workspace.absolute(each.path) for each in store.all(Bundle)}
 
     def select(device: Device, facts: DeviceFacts) -> SelectedVariant:
@@ -112,12 +122,17 @@ def fastest_variants(
     return {device.name: select(device, facts) for device, facts in probed.ok.items()}
 
 
+def eligible_variants(choice: VariantChoice) -> list[VariantResult]:
+    """Return the variants that devices of a kind may be sent: the chosen one first, then the fastest of the others."""
+    eligible = [variant for variant in choice.variants if not variant.excluded]
+    return sorted(eligible, key=lambda variant: variant.bundle != choice.bundle)
+
+
 def _fastest(
     choice: VariantChoice, folders: Mapping[str, Path], device: Device, facts: DeviceFacts, fits: Fits
 ) -> SelectedVariant | None:
     """Return the chosen variant, else the next fastest eligible one that the device can run."""
-    eligible = [variant for variant in choice.variants if not variant.excluded]
-    for variant in sorted(eligible, key=lambda variant: variant.bundle != choice.bundle):
+    for variant in eligible_variants(choice):
         folder = folders.get(variant.bundle)
         manifest = manifest_of(folder) if folder else {}
         if folder and manifest and not why_not(manifest, device, facts, fits):

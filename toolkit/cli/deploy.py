@@ -10,7 +10,7 @@ import typer
 
 from toolkit.cli.fleet_options import FleetOptions, with_fleet_options
 from toolkit.cli.options import AskBecomePassOption, BreakLockOption, DryRunOption, HooksOption
-from toolkit.cli.publish import DowngradeOption, SignersOption, SignOption, ThresholdOption, parse_signers
+from toolkit.cli.publish import DowngradeOption, SignersOption, SignOption, ThresholdOption, parse_signers, print_kinds
 from toolkit.cli.shadow_options import (
     ShadowEveryOption,
     ShadowGateOption,
@@ -176,10 +176,6 @@ def deploy(
 
     beside = parse_shadow(shadow, shadow_gate, shadow_every, allow_undecided=shadow_allow_undecided)
     after = Soak(seconds=parse_duration(soak, "--soak"), forks=options.forks) if soak else None
-    if offline is not None and fastest:
-        raise UsageError(
-            "--fastest excludes --offline", remedy="name the variant: toolkit deploy BUNDLE --offline FILE"
-        )
     if offline is None:
         require_target(options.fleet, options.limit)
     elif beside or after:
@@ -213,7 +209,7 @@ def deploy(
                 threshold=threshold,
                 cosigners=keys[1:],
             )
-            _write(options, path, offline, keys[0] if keys else None, channel, statement)
+            _write(options, path, offline, keys, channel, statement, store if fastest else None)
             return
         devices = options.devices(ask_become_pass=ask_become_pass)
         variants = _variants(options, path, devices, store) if fastest else {}
@@ -286,20 +282,30 @@ def _recommended(options: FleetOptions, store: Store, *, confirmed: bool) -> str
 
 
 def _write(
-    options: FleetOptions, folder: Path, file: Path, key: Path | None, channel: str, statement: StatementOptions
+    options: FleetOptions,
+    folder: Path,
+    file: Path,
+    keys: Sequence[Path],
+    channel: str,
+    statement: StatementOptions,
+    measured: Store | None,
 ) -> None:
-    """Write the bundle's release to a file."""
+    """Write the bundle's release to a file; with the store of what was measured, also the other variants of its model."""
     from toolkit.cli.output import print_json
     from toolkit.deploy.offline import write_archive
+    from toolkit.deploy.registry.release_variants import collect_variants
     from toolkit.progress import format_bytes
 
     records, bills = options.workspace.root / "channels", options.workspace.folder("sboms")
-    archive = write_archive(folder, file, key, channel, statement, records, bills)
+    variants = collect_variants(folder, options.workspace, measured) if measured else None
+    key = keys[0] if keys else None
+    archive = write_archive(folder, file, key, channel, statement, records, bills, variants)
     if options.as_json:
         print_json(archive)
         return
     signed = "signed" if archive.signed else "not signed: devices that require a signature will refuse it"
     print(f"{archive.path}: release {archive.release[:12]}, {format_bytes(archive.size_bytes)}, {signed}")
+    print_kinds(archive.kinds)
 
 
 def _show(plans: FleetResult[DeployPlan], strategy: Strategy, *, as_json: bool) -> None:

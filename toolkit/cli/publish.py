@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -103,9 +104,23 @@ def _parse_rule(shadow: str | None, gate: str, every: int, *, signed: bool) -> d
     return {"seconds": options.seconds, "agreement": options.agreement, "every": every}
 
 
+def print_kinds(kinds: Mapping[str, str]) -> None:
+    """Print which variant each kind of device takes; nothing if there is one release alone."""
+    for kind, name in kinds.items():
+        print(f"  {kind}: {name}")
+
+
 def publish(
     bundle: BundleArgument,
     channel: Annotated[str, typer.Argument(metavar="HOST[:PORT]/NAME:CHANNEL", help="Channel that devices pull from.")],
+    fastest: Annotated[
+        bool,
+        typer.Option(
+            "--fastest",
+            help="Publish all variants of BUNDLE's model: each device takes the one that `bench --choose` found the fastest on its "
+            "kind, or else BUNDLE. Requires --sign.",
+        ),
+    ] = False,
     sign: SignOption = None,
     signers: SignersOption = None,
     threshold: ThresholdOption = None,
@@ -151,14 +166,20 @@ def publish(
     from toolkit.deploy.registry.channel_statement import StatementOptions
     from toolkit.deploy.registry.publish import publish as push
     from toolkit.deploy.registry.publish import require_canary
+    from toolkit.deploy.registry.release_variants import collect_variants
+    from toolkit.errors import UsageError
     from toolkit.progress import create_progress
     from toolkit.store import Store
     from toolkit.workspace import Workspace
 
+    if fastest and after is not None:
+        remedy = "publish each variant to a channel of its own, without --fastest"
+        raise UsageError("--fastest excludes --after: a canary compares only the variant of its kind", remedy=remedy)
     rule = _parse_rule(shadow, shadow_gate, shadow_every, signed=bool(sign))
     place = Workspace(workspace)
     with Store(place.database) as store:
         path = bundle_folder(bundle, place, store)
+        variants = collect_variants(path, place, store) if fastest else None
     progress = create_progress(quiet=as_json)
     keys = tuple(sign or ())
     statement = StatementOptions(
@@ -183,6 +204,7 @@ def publish(
         progress=progress,
         options=statement,
         bills=place.folder("sboms"),
+        variants=variants,
     )
     if as_json:
         print_json(result)
@@ -192,3 +214,4 @@ def publish(
         f"{format_bytes(result.sent_bytes)} sent, {signed}" if result.changed else "already published, nothing to do"
     )
     print(f"{result.channel}: release {result.release[:12]} of bundle {result.bundle[:12]}; {detail}")
+    print_kinds(result.kinds)

@@ -106,7 +106,10 @@ def _report_channel(options: FleetOptions, channel: str, credentials: Path | Non
     if options.as_json:
         print_json({"devices": reports})
     else:
-        print_table(("device", "release", "as published", "reported", "outcome"), map(_report_row, reports))
+        columns: tuple[str, ...] = ("device", "release", "as published", "reported", "outcome")
+        if any(each.variant for each in reports):
+            columns += ("variant",)
+        print_table(columns, (_report_row(each)[: len(columns)] for each in reports))
     if not all(each.as_published for each in reports):
         raise typer.Exit(int(ExitCode.SOME_FAILED))
 
@@ -114,7 +117,8 @@ def _report_channel(options: FleetOptions, channel: str, credentials: Path | Non
 def _report_row(report: DeviceReport) -> tuple[object, ...]:
     at, serves = report.at[:19].replace("T", " "), (report.serves or "nothing")[:12]
     outcome = f"{report.outcome}: {report.reason}" if report.reason else report.outcome
-    return report.device, serves, "yes" if report.as_published else "no", at, outcome
+    variant = f"{report.variant}: {report.variant_reason}" if report.variant else ""
+    return report.device, serves, "yes" if report.as_published else "no", at, outcome, variant
 
 
 def _row(serving: DeviceStatus) -> tuple[object, ...]:

@@ -19,6 +19,7 @@ from toolkit.device.layout import (
     RELEASE,
     RELEASES,
     ROLLOUT_LOCK,
+    STATE_FILE,
     release_path,
 )
 from toolkit.fleet.transfer.scripts import LOADER
@@ -40,7 +41,7 @@ STATUS = (
     rf"""
 cd "$1" 2>/dev/null || exit 0
 QUOTING_STYLE=shell-always stat -c '%n:%Y %N' {CURRENT} {PREVIOUS} 2>/dev/null
-grep -a -s '' {_LOCKS} {CURRENT}/{RELEASE} {CURRENT}/{MANIFEST}
+grep -a -s '' {_LOCKS} {CURRENT}/{RELEASE} {CURRENT}/{MANIFEST} {STATE_FILE}
 """
     r"""
 storage=$(stat -f -c %T .)

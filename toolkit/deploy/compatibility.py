@@ -73,6 +73,30 @@ def incompatibilities(manifest: Mapping[str, Any], device: Device, facts: Device
         )
 
 
+def variant_requirements(manifest: Mapping[str, Any]) -> dict[str, object]:
+    """Return what `incompatibilities` refuses, as a device that pulls reads it; see `toolkit.device.runtime.variant`."""
+    target = compat.known().targets.get(str(manifest.get("target")))
+    if target is None:
+        return {"runtime": "openvino", "accelerators": [], "exclusions": []}
+    exclusions = [] if target.runtime == "litert" else [*_unsuitable(str(manifest.get("precision"))), *_unread(target)]
+    return {"runtime": target.runtime, "accelerators": list(target.accelerators), "exclusions": exclusions}
+
+
+def _unsuitable(precision: str) -> Iterator[dict[str, object]]:
+    for row in compat.known().unsuitable:
+        if row.precision == precision:
+            lists = {"machines": list(row.machines), "processors": list(row.processors), "openvino": []}
+            yield {**lists, "reason": row.reason}
+
+
+def _unread(target: compat.Target) -> Iterator[dict[str, object]]:
+    """Yield the versions of OpenVINO, by machine, that do not read what is made for a target."""
+    for generation in compat.known().generations.values():
+        if generation.name not in target.generations and not _reads(generation, target):
+            lists = {"machines": list(generation.accelerators), "processors": [], "openvino": list(generation.versions)}
+            yield {**lists, "reason": f"it is made for {target.summary}"}
+
+
 def _generation(facts: DeviceFacts) -> compat.Generation | None:
     """The generation of the device's OpenVINO on its machine; None for a version between them or beyond."""
     if not facts.openvino:

@@ -16,7 +16,7 @@ from toolkit import fleet
 from toolkit.artifacts.fleet import Deployment, Device
 from toolkit.deploy import commands
 from toolkit.deploy.lock import describe_lock
-from toolkit.device.layout import CURRENT, DEPLOY_LOCK, LOCK_INFO, MANIFEST, PREVIOUS, RELEASE, ROLLOUT_LOCK
+from toolkit.device.layout import CURRENT, DEPLOY_LOCK, LOCK_INFO, MANIFEST, PREVIOUS, RELEASE, ROLLOUT_LOCK, STATE_FILE
 from toolkit.fleet import FleetResult, Shell
 from toolkit.fleet.pool import DEFAULT_LIMIT
 from toolkit.progress import Progress
@@ -49,7 +49,7 @@ class DeviceStatus:
     expected: str | None = None
     """The release that this workspace deployed last."""
     variant_reason: str = ""
-    """Why this variant of the model was sent; empty if it serves another release, or the user named the bundle."""
+    """Why it has this variant of the model; empty if it serves another release, or the user named the bundle."""
     agent: str = SENT
     """Whose code judges releases there: "root", installed by Ansible, or "sent" by the deploying account."""
     drift: tuple[str, ...] = ()
@@ -93,7 +93,9 @@ def _compared(current: DeviceStatus, last: Deployment | None) -> DeviceStatus:
     if last is None:
         return current
     return replace(
-        current, expected=last.release, variant_reason=last.variant_reason if last.release == current.release else ""
+        current,
+        expected=last.release,
+        variant_reason=last.variant_reason if last.release == current.release else current.variant_reason,
     )
 
 
@@ -142,12 +144,20 @@ def parse(device: Device, output: str) -> DeviceStatus:
         bundle=_text(_json(fields.get(f"{CURRENT}/{RELEASE}")).get("bundle")),
         name=_text(_json(fields.get(f"{CURRENT}/{MANIFEST}")).get("name")),
         previous=_link(fields.get(PREVIOUS))[1],
+        variant_reason=_variant_reason(_json(fields.get(STATE_FILE)), release),
         since=since,
         lock=_lock(fields.get(f"{DEPLOY_LOCK}/{LOCK_INFO}")),
         rollout=_lock(fields.get(f"{ROLLOUT_LOCK}/{LOCK_INFO}")),
         volatile=fields.get("storage") in _IN_MEMORY,
         agent=_agent(fields.get("agent")),
     )
+
+
+def _variant_reason(state: Mapping[str, Any], release: str | None) -> str:
+    """Return why a device that pulls, or that installed a file, took the variant that it serves; empty if it is another."""
+    variant = state.get("variant")
+    why = variant.get("why") if isinstance(variant, dict) and state.get("release") == release else None
+    return _text(why) or ""
 
 
 def _agent(mode: str | None) -> str:

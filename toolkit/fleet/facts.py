@@ -13,7 +13,7 @@ from typing import Any
 
 from toolkit.artifacts.fleet import Device, DeviceFacts
 from toolkit.device.layout import CONTAINER_IMAGE, CURRENT, PREVIOUS
-from toolkit.device.runtime.accelerators import AUTO, CPU, find_accelerator, kind_of
+from toolkit.device.runtime.accelerators import AUTO, CPU, find_accelerator, kind_of, name_kind
 from toolkit.errors import FleetError, Problem
 from toolkit.fleet import device_command
 from toolkit.fleet.container_images import remote
@@ -95,8 +95,7 @@ def probe_in_image(
 
 def device_kind(device: Device, facts: DeviceFacts) -> str:
     """Return the processor and the accelerator, on which the fastest variant of a model depends: "Cortex-A76, CPU"."""
-    processor = str(facts.details.get("processor") or facts.machine)
-    return f"{processor}, {kind_of(device.accelerator)}"
+    return name_kind(str(facts.details.get("processor") or facts.machine), device.accelerator)
 
 
 def probe_current(device: Device, shell: Shell) -> DeviceFacts:

@@ -459,7 +459,7 @@ def test_fetch_reports_reads_the_others_when_one_is_hostile(server: Server, pull
     st.binary() | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(lambda v: json.dumps(v).encode())
 )
 def test_parse_report_reads_whatever_a_device_sends(content: bytes) -> None:
-    report = parse_report("one", content, "a" * 64)
+    report = parse_report("one", content, {"a" * 64})
     assert report.device == "one"
     assert not report.as_published
 
@@ -468,5 +468,5 @@ def test_parse_report_reads_whatever_a_device_sends(content: bytes) -> None:
     st.dictionaries(st.sampled_from(["serves", "outcome", "reason", "at", "bundle"]), st.none() | st.lists(st.text()))
 )
 def test_parse_report_takes_texts_alone(fields: dict[str, object]) -> None:
-    report = parse_report("one", json.dumps(fields).encode(), "a" * 64)
+    report = parse_report("one", json.dumps(fields).encode(), {"a" * 64})
     assert (report.serves, report.outcome, report.reason, report.at) == (None, "unknown", "", "")

@@ -14,6 +14,7 @@ from toolkit import hashing
 from toolkit.device.errors import DeviceError
 from toolkit.device.release import freshness
 from toolkit.device.release.signature import CHANNEL, DOWNGRADE
+from toolkit.device.runtime.variant import parse_variants
 from toolkit.errors import UsageError
 from toolkit.system.ssh_signatures import sign
 
@@ -36,6 +37,8 @@ class StatementOptions:
     allow_downgrade: bool = False
     shadow: Mapping[str, float] | None = None
     """"seconds", "agreement" and "every": how devices compare the release with the serving one first; None: not at all."""
+    variants: Mapping[str, object] | None = None
+    """The variants that the channel holds, see `toolkit.device.runtime.variant`; None: one release alone."""
     counter: int | None = None
     """Default: one more than the channel's last one, and at least the time in seconds."""
 
@@ -49,7 +52,7 @@ def channel_documents(
     """channel.json and its signatures, by name; with `allow_downgrade`, also a signed permit for this very release.
 
     Raises:
-        UsageError: a key cannot sign.
+        UsageError: a key cannot sign, or the statement is too large.
     """
     now = int(time.time())
     counter = options.counter if options.counter is not None else max(last_counter + 1, now)
@@ -57,7 +60,15 @@ def channel_documents(
     times = {"created": now, "expires": now + int(options.expires_days * DAY_S)}
     rules: dict[str, object] = {"signers": list(options.signers or ()), "threshold": options.threshold or 1}
     rules |= {"shadow": dict(options.shadow)} if options.shadow else {}
+    rules |= {"variants": dict(options.variants)} if options.variants else {}
     statement = hashing.canonical_json({**subject, **times, **rules})
+    if len(statement) > freshness.MAX_STATEMENT_BYTES:
+        limit = freshness.MAX_STATEMENT_BYTES >> 10
+        raise UsageError(
+            f"the channel's statement has {len(statement) >> 10} KiB, and devices read at most {limit} KiB",
+            where=channel,
+            remedy="publish fewer variants, or variants for fewer kinds of devices",
+        )
     signatures = b"".join(sign(statement, key, CHANNEL) for key in keys)
     documents = {freshness.STATEMENT: statement, freshness.STATEMENT_SIGNATURE: signatures}
     if options.allow_downgrade:
@@ -112,6 +123,6 @@ def is_due(statement: bytes, options: StatementOptions) -> bool:
     except DeviceError:
         return True
     left = stated.expires - time.time()
-    wished = (options.signers or (), options.threshold or 1, options.shadow)
-    same = (stated.signers, stated.threshold, stated.shadow) == wished
+    wished = (options.signers or (), options.threshold or 1, options.shadow, parse_variants(options.variants))
+    same = (stated.signers, stated.threshold, stated.shadow, stated.variants) == wished
     return options.allow_downgrade or not same or left < options.expires_days * DAY_S / 2

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from toolkit.bundle.bill_of_materials import write_bills
-from toolkit.bundle.release import release_tree
+from toolkit.bundle.release import release_index, release_tree
 from toolkit.deploy.offline import release_documents
 from toolkit.deploy.registry.channel_statement import (
     DEFAULT_STATEMENT,
@@ -25,6 +25,7 @@ from toolkit.deploy.registry.channel_statement import (
     is_due,
 )
 from toolkit.deploy.registry.oci_registry import PublishingRegistry, open_registry
+from toolkit.deploy.registry.release_variants import VariantSet, require_key, variant_trees
 from toolkit.device.errors import DeviceError
 from toolkit.device.layout import MANIFEST as BUNDLE_MANIFEST
 from toolkit.device.layout import RELEASE, RELEASE_SIGNATURE
@@ -43,7 +44,7 @@ from toolkit.system.ssh_signatures import is_signed_by
 
 RELEASE_TYPE = "application/vnd.edge-vision-toolkit.release.v1"
 DOCUMENT = "application/vnd.edge-vision-toolkit.document.v1"
-_BUNDLE, _RELEASE = f"{OWN}.bundle", f"{OWN}.release"
+_BUNDLE, _RELEASE, _VARIANTS = f"{OWN}.bundle", f"{OWN}.release", f"{OWN}.variants"
 MAX_REPORT_BYTES = 64 << 10
 
 
@@ -60,6 +61,8 @@ class PublishedRelease:
     sent_bytes: int
     """0: the registry had every chunk."""
     changed: bool
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    """The variant for each kind of device, where there are several."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,9 +77,12 @@ class DeviceReport:
     """By the device's clock."""
     bundle: str
     as_published: bool
-    """Whether it serves what the channel holds now."""
+    """Whether it serves what the channel holds now, in any variant."""
     release: str = ""
     """The release that the outcome is about."""
+    variant: str = ""
+    """The variant that it took, or was to take; empty if the channel held one release alone."""
+    variant_reason: str = ""
     compared: str = ""
     """How its comparison with the serving release ended: "passed", "refused" or "undecided"; empty without one."""
 
@@ -91,37 +97,44 @@ def publish(
     progress: Progress | None = None,
     options: StatementOptions = DEFAULT_STATEMENT,
     bills: Path | None = None,
+    variants: VariantSet | None = None,
 ) -> PublishedRelease:
     """Publish the bundle's release to a channel, signed by an SSH key; chunks that the registry has are not sent.
 
-    The release's bill of materials and VEX document go to the folder `bills`.
+    The release's bill of materials and VEX document go to the folder `bills`. With `variants`, the channel holds these besides
+    the bundle, and each device takes one.
 
     Raises:
         BundleError: the bundle differs from its manifest.
-        UsageError: the key cannot sign, or the channel is not valid.
+        UsageError: the key cannot sign, the channel is not valid, or there are variants and no key.
         FleetError: the registry cannot be reached, or refuses.
     """
+    require_key(variants, key)
     tree = release_tree(bundle)
     if bills is not None:
         write_bills(tree, bundle, bills)
+    if variants and bills is not None:
+        variants.write_bills(bills)
+    options = replace(options, variants=variants.choice if variants else None)
     with open_registry(channel, credentials, plain=plain) as registry:
         before, manifest = registry.tagged(registry.tag)
         statement = _document(registry, manifest, STATEMENT)
         keys = () if key is None else (key, *options.cosigners)
         options = inherit_rules(statement, options, len(keys))
         renewed = key is not None and is_due(statement, options)
-        if not renewed and _is_published(registry, manifest, tree, keys):
-            return _published(registry, tree, before, key, sent_bytes=0, changed=False)
-        documents = release_documents(tree, key, registry.channel, options, counter_of(statement))
-        blobs = list(_blobs(tree, documents))
+        trees = variant_trees(tree, variants)
+        if not renewed and _is_published(registry, manifest, trees, keys):
+            return _published(registry, tree, before, key, variants, sent_bytes=0, changed=False)
+        documents = release_documents(tree, key, registry.channel, options, counter_of(statement), variants)
+        blobs = list(_blobs(trees, documents))
         sent = 0
         with (progress or Silent()).track("publishing files", len(blobs)) as task:
             for layer, content in blobs:
                 sent += _put(registry, layer["digest"], content)
                 task.advance()
         _put(registry, oci_digest(b"{}"), b"{}")
-        digest = registry.publish_manifest(_manifest(tree, _name(bundle), [layer for layer, _ in blobs]))
-        return _published(registry, tree, digest, key, sent_bytes=sent, changed=True)
+        digest = registry.publish_manifest(_manifest(trees, _name(bundle), [layer for layer, _ in blobs]))
+        return _published(registry, tree, digest, key, variants, sent_bytes=sent, changed=True)
 
 
 def _put(registry: PublishingRegistry, digest: str, content: bytes) -> int:
@@ -132,14 +145,18 @@ def _put(registry: PublishingRegistry, digest: str, content: bytes) -> int:
     return len(content)
 
 
-def _is_published(registry: PublishingRegistry, manifest: dict[str, Any], tree: FileTree, keys: Sequence[Path]) -> bool:
-    """Return whether the channel holds this release, with signatures by all of these keys that verify."""
-    if _document(registry, manifest, RELEASE) != _source(tree):
+def _is_published(
+    registry: PublishingRegistry, manifest: dict[str, Any], trees: Sequence[FileTree], keys: Sequence[Path]
+) -> bool:
+    """Return whether the channel holds these releases, with signatures by all of these keys that verify."""
+    folders = {"": trees[0], **{f"{tree.digest}/": tree for tree in trees[1:]}}
+    held = {folder: _document(registry, manifest, folder + RELEASE) for folder in folders}
+    if held != {folder: release_index(tree) for folder, tree in folders.items()}:
         return False
     if not keys:
         return True
     signed = (
-        (_source(tree), RELEASE_SIGNATURE, RELEASE_NAMESPACE),
+        *((content, folder + RELEASE_SIGNATURE, RELEASE_NAMESPACE) for folder, content in held.items()),
         (_document(registry, manifest, STATEMENT), STATEMENT_SIGNATURE, CHANNEL_NAMESPACE),
     )
     with tempfile.TemporaryDirectory() as folder:
@@ -153,12 +170,6 @@ def _is_published(registry: PublishingRegistry, manifest: dict[str, Any], tree: 
 
 def _name(bundle: Path) -> str:
     return str(json.loads((bundle / BUNDLE_MANIFEST).read_text(encoding="utf-8")).get("name", bundle.name))
-
-
-def _source(tree: FileTree) -> bytes:
-    source = next(file.source for file in tree.files if file.path == RELEASE)
-    assert isinstance(source, bytes)  # noqa: S101 - release.json is generated, never read from a file
-    return source
 
 
 def _document(registry: PublishingRegistry, manifest: dict[str, Any], name: str) -> bytes:
@@ -182,11 +193,11 @@ def _annotations(value: dict[str, Any]) -> dict[str, Any]:
     return annotations if isinstance(annotations, dict) else {}
 
 
-def _blobs(tree: FileTree, documents: dict[str, bytes]) -> Iterator[tuple[dict[str, Any], bytes]]:
+def _blobs(trees: Sequence[FileTree], documents: dict[str, bytes]) -> Iterator[tuple[dict[str, Any], bytes]]:
     """Yield each layer's descriptor and bytes."""
     for name, content in documents.items():
         yield _layer(DOCUMENT, content, {TITLE: name, SHA256: oci_digest(content).partition(":")[2]}), content
-    for chunk in unique_chunks(tree.files):
+    for chunk in unique_chunks(file for tree in trees for file in tree.files):
         content, suffix = compress(chunk)
         yield _layer(CHUNK + ("+zlib" if suffix else ""), content, {SHA256: chunk.sha256}), content
 
@@ -195,7 +206,8 @@ def _layer(kind: str, content: bytes, annotations: dict[str, str]) -> dict[str, 
     return {"mediaType": kind, "digest": oci_digest(content), "size": len(content), "annotations": annotations}
 
 
-def _manifest(tree: FileTree, name: str, layers: list[dict[str, Any]]) -> dict[str, Any]:
+def _manifest(trees: Sequence[FileTree], name: str, layers: list[dict[str, Any]]) -> dict[str, Any]:
+    tree = trees[0]
     config = {"mediaType": EMPTY, "digest": oci_digest(b"{}"), "size": 2}
     annotations = {
         TITLE: name,
@@ -204,13 +216,21 @@ def _manifest(tree: FileTree, name: str, layers: list[dict[str, Any]]) -> dict[s
         "org.opencontainers.image.version": tree.digest[:12],
         _BUNDLE: tree.parent,
         _RELEASE: tree.digest,
+        **({_VARIANTS: ",".join(one.digest for one in trees)} if len(trees) > 1 else {}),
     }
     manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "artifactType": RELEASE_TYPE, "config": config}
     return manifest | {"layers": layers, "annotations": annotations}
 
 
 def _published(
-    registry: PublishingRegistry, tree: FileTree, digest: str, key: Path | None, *, sent_bytes: int, changed: bool
+    registry: PublishingRegistry,
+    tree: FileTree,
+    digest: str,
+    key: Path | None,
+    variants: VariantSet | None,
+    *,
+    sent_bytes: int,
+    changed: bool,
 ) -> PublishedRelease:
     return PublishedRelease(
         channel=registry.where,
@@ -220,6 +240,7 @@ def _published(
         signed=key is not None,
         sent_bytes=sent_bytes,
         changed=changed,
+        kinds=variants.kinds if variants else {},
     )
 
 
@@ -233,10 +254,16 @@ def fetch_reports(channel: str, *, credentials: Path | None = None, plain: bool 
     """
     with open_registry(channel, credentials, plain=plain) as registry:
         _, manifest = registry.tagged(registry.tag)
-        published = _annotations(manifest).get(_RELEASE)
+        published = _published_releases(manifest)
         prefix = f"{registry.tag}-device-"
         tags = sorted(tag for tag in registry.tags() if tag.startswith(prefix))
         return tuple(parse_report(tag.removeprefix(prefix), _read_report(registry, tag), published) for tag in tags)
+
+
+def _published_releases(manifest: dict[str, Any]) -> frozenset[str]:
+    """Return the releases that a channel holds: of several variants, or one."""
+    annotations = _annotations(manifest)
+    return frozenset(str(annotations.get(_VARIANTS) or annotations.get(_RELEASE) or "").split(",")) - {""}
 
 
 def _read_report(registry: PublishingRegistry, tag: str) -> bytes:
@@ -252,15 +279,16 @@ def _read_report(registry: PublishingRegistry, tag: str) -> bytes:
         return b""
 
 
-def parse_report(device: str, content: bytes, published: object) -> DeviceReport:
-    """Parse what a device reported, whatever it is; `published` is the release that the channel holds."""
+def parse_report(device: str, content: bytes, published: Container[str]) -> DeviceReport:
+    """Parse what a device reported, whatever it is; `published` are the releases that the channel holds."""
     try:
         report = json.loads(content)
     except (ValueError, RecursionError):
         report = None
     if not isinstance(report, dict):
         report = {"outcome": "unreadable", "reason": "its report is not a JSON object of at most 64 KiB"}
-    text = {name: value for name, value in report.items() if isinstance(value, str)}
+    text = _texts(report)
+    variant = _texts(report.get("variant"))
     return DeviceReport(
         device=device,
         serves=text.get("serves"),
@@ -268,10 +296,17 @@ def parse_report(device: str, content: bytes, published: object) -> DeviceReport
         reason=text.get("reason", ""),
         at=text.get("at", ""),
         bundle=text.get("bundle", ""),
-        as_published=isinstance(published, str) and text.get("serves") == published,
+        as_published=text.get("serves", "") in published,
         release=text.get("release", ""),
+        variant=variant.get("name", ""),
+        variant_reason=variant.get("why", ""),
         compared=_compared(report.get("shadow")),
     )
+
+
+def _texts(fields: object) -> dict[str, str]:
+    """Return the fields of an object that are texts; none of anything else."""
+    return {name: value for name, value in fields.items() if isinstance(value, str)} if isinstance(fields, dict) else {}
 
 
 def _compared(shadow: object) -> str:

@@ -65,7 +65,7 @@ class GateOptions:
 def deliver(
     root: Path, descriptor: ReleaseDescriptor, fetch: Fetch, options: GateOptions, source: str, channel: str
 ) -> Dict[str, Any]:
-    """Make the release current; return {"ok", "outcome", "release", "bundle", "signature", "gates"}.
+    """Make the release current; return {"ok", "outcome", "release", "bundle", "signature", "gates"}, and "variant" of several.
 
     "outcome" is "unchanged" if the release is already current and intact. Missing chunks are fetched before the deploy
     lock is taken, so that a slow server does not hold the lock.
@@ -76,10 +76,11 @@ def deliver(
         GateError: the release did not pass a gate; the previous release serves.
     """
     signed = verify_trust(root, descriptor, channel, check_floor)
-    result = {"ok": True, "release": descriptor.digest, "bundle": descriptor.bundle, "signature": signed}
+    result = {"ok": True, **descriptor.to_json(), "signature": signed}
     before = linked_release(root, CURRENT)
     comparison = LiveComparison(options, descriptor.shadow)
     try:
+        _check_variant(descriptor)
         chunks = _fetch_missing(root, descriptor, fetch, options.reserve_bytes)
         with deploy_lock(root, f"{source} {descriptor.bundle[:12]}"):
             before = linked_release(root, CURRENT)
@@ -93,6 +94,17 @@ def deliver(
         root, source, descriptor, before, outcome, signed if "downgrade" in signed else "", comparison.figures
     )
     return {**result, "outcome": outcome, "gates": passed}
+
+
+def _check_variant(descriptor: ReleaseDescriptor) -> None:
+    """Check that this device can run one of the variants.
+
+    Raises:
+        GateError: it cannot; says why for each.
+    """
+    if descriptor.variant is not None and not descriptor.variant.runs:
+        remedy = "publish a variant that it can run, or provision the device with the runtime that is missing"
+        raise GateError(descriptor.variant.why, where=descriptor.where, remedy=remedy)
 
 
 def _activate(
@@ -258,8 +270,7 @@ def record_outcome(
         "at": at,
         "source": source,
         "from": descriptor.where,
-        "release": descriptor.digest,
-        "bundle": descriptor.bundle,
+        **descriptor.to_json(),
         "replaced": before,
         "serves": linked_release(root, CURRENT),
         "outcome": outcome,

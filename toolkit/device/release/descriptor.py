@@ -5,6 +5,9 @@
     release.json.sig   signature of release.json
     channel.json …     which release a channel holds now, and until when; see `freshness`
 
+If a channel or an archive holds several variants of a model, these are the default's; the other variants have the first three in a folder
+named by the release's digest, and channel.json says which one this device takes, see `runtime.variant`.
+
 Over SSH, a device accepts what the logged-in user sends, device code included. A registry or file involves no login: if
 the device has allowed_signers, signatures and statement are verified before anything else of the release is read.
 """
@@ -14,12 +17,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, Optional
+from typing import Any, Callable, Collection, Dict, Iterator, Optional, Set
 
 from ..errors import DeviceError
 from ..layout import RELEASE, RELEASE_SIGNATURE, release_path
+from ..runtime.variant import MAX_VARIANTS, Facts, TakenVariant, select_variant
 from . import freshness, store
 from .manifest import MAX_DOCUMENT_BYTES, open_regular
 from .receiver import MAX_CHUNK_BYTES, iter_members
@@ -36,11 +40,17 @@ MAX_BYTES: Dict[str, int] = {
     freshness.PERMIT_SIGNATURE: MAX_SIGNATURE_BYTES,
 }
 """The documents of a descriptor, with the size limit of each."""
+OWN_DOCUMENTS = (LAYOUT, RELEASE, RELEASE_SIGNATURE)
+"""What each variant has of its own; the other documents are of the channel."""
 MAX_FILE_BYTES = 1 << 40
 
 Check = Callable[[Path, Dict[str, bytes], str, str, str], str]
+Read = Callable[[Collection[str], str], Dict[str, bytes]]
+"""Returns the documents with these names in a folder, which is empty or ends with a slash; no document is above its limit."""
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_FOLDER = re.compile(r"[0-9a-f]{64}/")
+_MAX_NAMES = len(MAX_BYTES) + MAX_VARIANTS * len(OWN_DOCUMENTS)
 
 
 @dataclass(frozen=True)
@@ -50,6 +60,8 @@ class ReleaseDescriptor:
     where: str
     layout: store.Layout
     documents: Dict[str, bytes]
+    variant: Optional[TakenVariant] = None
+    """Why it is this release, where there are several variants."""
 
     @property
     def digest(self) -> str:
@@ -61,6 +73,11 @@ class ReleaseDescriptor:
         """Return the digest of the bundle in the release."""
         return str(json.loads(self.documents[RELEASE]).get("bundle", ""))
 
+    def to_json(self) -> Dict[str, Any]:
+        """Return what the device reports of it: its digest, its bundle's, and the variant that it is, if there are several."""
+        described = {"release": self.digest, "bundle": self.bundle}
+        return described if self.variant is None else {**described, "variant": self.variant.to_json()}
+
     @property
     def shadow(self) -> Optional[Dict[str, float]]:
         """Return how the release is to be compared on live frames first; None if the channel's statement asks for nothing."""
@@ -70,19 +87,48 @@ class ReleaseDescriptor:
             return None
 
 
-def read_documents(file: Path) -> Dict[str, bytes]:
-    """Return the documents of an archive, before its first chunk; oversized members are not read into memory."""
+def read_documents(file: Path, folder: str = "") -> Dict[str, bytes]:
+    """Return the documents in a folder of an archive, before its first chunk; oversized members are not read into memory."""
     documents: Dict[str, bytes] = {}
+    names: Set[str] = set()
     try:
         with open_regular(file) as stream:
             for name, content in iter_members(stream, MAX_DOCUMENT_BYTES):
-                if name not in MAX_BYTES or content is None or len(content) > MAX_BYTES[name] or name in documents:
+                base = name[65:] if _FOLDER.match(name) else name
+                if (
+                    content is None
+                    or len(content) > MAX_BYTES.get(base, -1)
+                    or name in names
+                    or len(names) >= _MAX_NAMES
+                ):
                     break
-                documents[name] = content
+                names.add(name)
+                if name == folder + base:
+                    documents[base] = content
     except OSError as error:
         remedy = "write it with: toolkit deploy BUNDLE --offline FILE"
         raise DeviceError(f"cannot be read: {error.strerror or error}", where=str(file), remedy=remedy) from None
     return documents
+
+
+def load_descriptor(where: str, read: Read, facts: Facts, accelerator: str) -> ReleaseDescriptor:
+    """Return the descriptor of the release that this device takes.
+
+    The choice is made by the statement that `verify_trust` verifies afterwards, and by nothing else.
+
+    Raises:
+        DeviceError: see `parse_descriptor`; or the facts of this device cannot be read.
+    """
+    documents = read([name for name in MAX_BYTES if name not in OWN_DOCUMENTS], "")
+    try:
+        table = freshness.parse_statement(documents.get(freshness.STATEMENT, b""), where).variants
+    except DeviceError:  # a device that requires a statement refuses it when it verifies it
+        table = None
+    taken = None if table is None else select_variant(table, facts(), accelerator)
+    descriptor = parse_descriptor(where, {**documents, **read(OWN_DOCUMENTS, taken.folder if taken else "")})
+    if taken is not None and taken.release != descriptor.digest:
+        raise DeviceError("holds another release than its statement names", where=where, remedy="publish it again")
+    return replace(descriptor, variant=taken)
 
 
 def parse_descriptor(where: str, documents: Dict[str, bytes]) -> ReleaseDescriptor:

@@ -1,7 +1,7 @@
 """Freshness of signed releases: the statement of a channel, and this device's floor for each channel.
 
     channel.json       {"format": 1, "channel", "counter", "release", "created", "expires", "signers", "threshold"},
-                       and on request "shadow": {"seconds", "agreement", "every"}
+                       and on request "shadow": {"seconds", "agreement", "every"}, and "variants", see `runtime.variant`
     channel.json.sig   signatures in the channel namespace, concatenated, one for each signer
     downgrade.json     {"format": 1, "channel", "counter", "release", "expires"}: permits one release below the floor
     floors.json        for each channel: the highest accepted counter, its release, the next signers
@@ -26,6 +26,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from ..errors import DeviceError
 from ..layout import FLOORS, FLOORS_COPY, RELEASE
+from ..runtime.variant import VariantTable, parse_variants
 from .manifest import parse_object
 from .signature import ALLOWED, CHANNEL, DOWNGRADE, check_signed, split_signatures
 from .signature import RELEASE as RELEASE_NAMESPACE
@@ -55,6 +56,13 @@ class Statement:
     threshold: int = 1
     shadow: Optional[Dict[str, float]] = None
     """How devices compare the release with the one that they serve, on live frames, before they switch; None: not at all."""
+    variants: Optional[VariantTable] = None
+    """The variants that the channel holds, `release` the default among them; None: it holds `release` alone."""
+
+    @property
+    def releases(self) -> Tuple[str, ...]:
+        """Return every release that the channel holds now."""
+        return tuple(each.release for each in self.variants.variants) if self.variants else (self.release,)
 
 
 def parse_statement(content: bytes, where: str) -> Statement:
@@ -87,7 +95,19 @@ def parse_statement(content: bytes, where: str) -> Statement:
         tuple(signers),
         int(threshold),
         _parse_shadow(fields.get("shadow"), where),
+        _parse_choice(fields, where),
     )
+
+
+def _parse_choice(fields: Dict[str, Any], where: str) -> Optional[VariantTable]:
+    """Return the variants of a statement, the first of which must be the release that it names; None without any."""
+    try:
+        table = parse_variants(fields.get("variants"))
+    except ValueError:
+        raise DeviceError("has variants that are not valid", where=where, remedy=_REMEDY) from None
+    if table is not None and table.variants[0].release != fields["release"]:
+        raise DeviceError("has a default variant that is not its release", where=where, remedy=_REMEDY)
+    return table
 
 
 def _parse_shadow(rule: Any, where: str) -> Optional[Dict[str, float]]:
@@ -177,7 +197,7 @@ def _check_subject(statement: Statement, release: str, channel: str, where: str)
     if statement.channel != channel:
         what = f'is stated for channel "{statement.channel}", and this device follows "{channel}"'
         raise DeviceError(what, where=where, remedy=_REMEDY)
-    if statement.release != release:
+    if release not in statement.releases:
         raise DeviceError(f"{STATEMENT} names another release: the two were mixed", where=where, remedy=_REMEDY)
 
 

@@ -6,10 +6,11 @@ The file is a tar archive: the documents of `descriptor` first, then the chunks 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, Iterator, Set, Tuple
+from typing import Any, Collection, Dict, Iterator, Set, Tuple
 
-from ..activation.delivery import GateOptions, deliver
-from .descriptor import parse_descriptor, read_documents
+from ..activation.delivery import GateOptions, default_python, deliver
+from ..runtime.variant import probe_facts
+from .descriptor import load_descriptor, read_documents
 from .manifest import open_regular
 from .receiver import Chunks, iter_chunks
 
@@ -23,7 +24,14 @@ def install(file: Path, root: Path, options: GateOptions, channel: str = CHANNEL
     Raises:
         DeviceError: the file is not such an archive, or the release did not pass.
     """
-    descriptor = parse_descriptor(str(file), read_documents(file))
+
+    def read(names: Collection[str], folder: str) -> Dict[str, bytes]:
+        return {name: content for name, content in read_documents(file, folder).items() if name in names}
+
+    def facts() -> Dict[str, Any]:
+        return probe_facts(default_python(root), root)
+
+    descriptor = load_descriptor(str(file), read, facts, options.accelerator)
 
     def fetch(missing: Set[str]) -> Chunks:
         return _chunks(file, missing)

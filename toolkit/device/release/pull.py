@@ -14,12 +14,13 @@ import os
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Set, Tuple
+from typing import Any, Collection, Dict, Iterator, List, Optional, Set, Tuple
 
-from ..activation.delivery import GateOptions, deliver, read_state
+from ..activation.delivery import GateOptions, default_python, deliver, read_state
 from ..errors import DeviceError
 from ..layout import INCOMING, INCOMING_LOCK, STATE_FILE
-from .descriptor import MAX_BYTES, ReleaseDescriptor, parse_descriptor
+from ..runtime.variant import probe_facts
+from .descriptor import MAX_BYTES, ReleaseDescriptor, load_descriptor
 from .oci_registry import MANIFEST, Registry
 from .receiver import Chunks, decompress
 
@@ -47,10 +48,10 @@ def pull(
         DeviceError: the release cannot be fetched, or did not pass.
     """
     manifest = registry.manifest()
-    descriptor = _fetch_descriptor(registry, manifest)
+    descriptor = _fetch_descriptor(registry, manifest, root, options.accelerator)
     refusal = None if again else _earlier_refusal(root, descriptor)
     if refusal is not None:
-        result = {"ok": False, "outcome": "refused", "release": descriptor.digest, "bundle": descriptor.bundle}
+        result = {"ok": False, "outcome": "refused", **descriptor.to_json()}
         return {**result, "message": refusal}
 
     def fetch(missing: Set[str]) -> Chunks:
@@ -109,20 +110,25 @@ def _stored_chunks(folder: Path, names: List[str]) -> Iterator[Tuple[str, bytes]
         yield name, (folder / name).read_bytes()
 
 
-def _fetch_descriptor(registry: Registry, manifest: Dict[str, Any]) -> ReleaseDescriptor:
+def _fetch_descriptor(registry: Registry, manifest: Dict[str, Any], root: Path, accelerator: str) -> ReleaseDescriptor:
     titles = {_annotation(layer, TITLE): layer["digest"] for layer in manifest["layers"]}
-    documents = {name: registry.blob(titles[name]) for name in MAX_BYTES if name in titles}
-    oversized = [name for name, content in documents.items() if len(content) > MAX_BYTES[name]]
-    if oversized:
-        raise DeviceError(f"has documents that are too large: {', '.join(oversized)}", where=registry.where)
-    return parse_descriptor(registry.where, documents)
+
+    def read(names: Collection[str], folder: str) -> Dict[str, bytes]:
+        documents = {name: registry.blob(titles[folder + name]) for name in names if folder + name in titles}
+        oversized = [name for name, content in documents.items() if len(content) > MAX_BYTES[name]]
+        if oversized:
+            raise DeviceError(f"has documents that are too large: {', '.join(oversized)}", where=registry.where)
+        return documents
+
+    return load_descriptor(registry.where, read, lambda: probe_facts(default_python(root), root), accelerator)
 
 
 def _earlier_refusal(root: Path, descriptor: ReleaseDescriptor) -> Optional[str]:
-    """Return why this device refused the release last time; None if it did not, or if the rule that it failed is another now."""
+    """Return why this device refused the release last time; None if it did not, or if what it was judged by is another now."""
     state = read_state(root)
     shadow = state.get("shadow")
     ruled = isinstance(shadow, dict) and shadow.get("decision") != "passed" and shadow.get("rule") != descriptor.shadow
+    ruled = ruled or state.get("variant") != (descriptor.variant and descriptor.variant.to_json())
     if state.get("release") == descriptor.digest and state.get("outcome") == "refused" and not ruled:
         return str(state.get("reason"))
     return None

@@ -81,6 +81,11 @@ def kind_of(name: str) -> str:
     return name.partition(".")[0]
 
 
+def name_kind(processor: str, accelerator: str) -> str:
+    """Return the kind of device, on which the fastest variant of a model depends: "Cortex-A76, CPU"."""
+    return f"{processor}, {kind_of(accelerator)}"
+
+
 def find_accelerator(name: str) -> Accelerator:
     """Return the accelerator of a name, numbered or not; for one outside the table, only the name is known."""
     kind = kind_of(name)
