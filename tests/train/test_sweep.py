@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.invoke import imported_by
 from toolkit import data
 from toolkit.experiment.load import load_experiment
 from toolkit.progress import Silent
@@ -28,6 +29,13 @@ def test_train_trials_starts_no_process_when_all_is_trained(sweep: Sweep, monkey
     assert [line for line in progress.messages if "skipped" in line] == progress.messages
     with pytest.raises(AssertionError, match="a process was started"):
         sweep.train(last="fine-tune")
+
+
+def test_train_imports_no_framework_when_all_is_trained(sweep: Sweep) -> None:
+    sweep.train(last="top")
+    modules = imported_by("train", sweep.file, "--stage", "top", "--workspace", sweep.workspace.root)
+    assert "toolkit.train.sweep" in modules
+    assert not {"tensorflow", "keras", "openvino", "sklearn", "toolkit.convert"} & modules
 
 
 def test_train_trials_prints_the_settings_of_a_folder(
