@@ -59,8 +59,9 @@ def load_inventory(path: Path, limit: str | None = None, prompted: Passwords | N
         raise _no_devices(path, limit)
     settings = connection_settings(path)
     passwords = complete(prompted or Passwords(), settings)
+    groups = _groups_by_host(listing)
     devices = tuple(
-        parse_device(name, hosts.get(name, {}), _groups_of(name, listing), path, settings, passwords, problems)
+        parse_device(name, hosts.get(name, {}), groups.get(name, ()), path, settings, passwords, problems)
         for name in names
     )
     if problems:
@@ -130,7 +131,10 @@ def _hosts_of(group: str, listing: Mapping[str, Any]) -> Iterator[str]:
         yield from _hosts_of(child, listing)
 
 
-def _groups_of(name: str, listing: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the groups that contain a host at any depth, except "all" and "ungrouped"."""
-    groups = (group for group in listing if group not in {"_meta", "all", "ungrouped"})
-    return tuple(sorted(group for group in groups if name in _hosts_of(group, listing)))
+def _groups_by_host(listing: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Return the groups that contain each host at any depth, except "all" and "ungrouped"."""
+    groups: dict[str, tuple[str, ...]] = {}
+    for group in sorted(listing.keys() - {"_meta", "all", "ungrouped"}):
+        for name in dict.fromkeys(_hosts_of(group, listing)):
+            groups[name] = (*groups.get(name, ()), group)
+    return groups
