@@ -1,6 +1,9 @@
-"""Fine-tuning the papers' networks: images/s under the tuned profile, against the stock wheel and the papers' settings.
+"""Fine-tuning the papers' networks: images/s under the tuned profile, against the machine's limit, the stock wheel and the papers.
 
-Part of `just bench train`. Everybody is a process of its own; they take turns with the same batches of the same images.
+Part of `just bench train`. Everybody is a process of its own; they take turns with the same batches of the same images. Float32
+is compared with the limit of the multipliers, which limit_step.py measures in the same rounds under the same profile: images/s =
+operations/s of a large matrix product / operations of a training step per image. Its docstring has the formula and its source.
+Bfloat16 is compared with the stock wheel in its default settings, and with the papers' settings.
 """
 
 from __future__ import annotations
@@ -23,13 +26,17 @@ from toolkit.train.tuning.worker import Workload
 
 NETWORKS = (("mobilenet", 224), ("inception_v3", 299), ("vgg16", 224))
 STOCK_GOAL, PAPER_GOAL = 1.8, 3.0
+LIMIT_GOALS = {"mobilenet": 0.75, "inception_v3": 0.9, "vgg16": 0.9}
 PAPERS = (str(Path(__file__).with_name("papers_step.py")),)
+LIMIT = (str(Path(__file__).with_name("limit_step.py")),)
 METHOD = (
     "`just bench train speed`: images per second while fine-tuning the whole network with a hidden layer of 1,024, in "
     "batches of {batch}, on images of noise and with random weights; medians of the steps in {turns} rounds, in which "
     "all take turns. Ours is the toolkit's step under the profile that `toolkit tune` chose, in float32 and, if the "
-    "processor has instructions for it, in bfloat16. The references are Keras' own train_on_batch, in the stock wheel "
-    "with default settings, and in {paper} with the papers' literal thread settings."
+    "processor has instructions for it, in bfloat16. limit: products of 3,072 x 3,072 matrices in float32 with the operations of "
+    "a training step (6 per multiply-add and image), under the same profile; the reference of float32. stock and paper: Keras' "
+    "own train_on_batch, in the stock wheel with default settings, and in {paper} with the papers' literal thread settings; "
+    "the references of bfloat16."
 )
 
 
@@ -67,6 +74,7 @@ def _players(workload: Workload, builds: Sequence[search_space.Build], *, quick:
     mkl = next((build.python for build in builds if build.mkl), stock)
     players = [
         Player(f"ours ({chosen.name})", chosen),
+        Player("limit", chosen, LIMIT),
         Player("stock wheel", replace(PLAIN, python=stock), PAPERS),
         Player("papers' settings", replace(PAPER, python=mkl), PAPERS),
     ]
@@ -93,13 +101,19 @@ def _in_turns(players: Sequence[Player], workload: Workload, turns: int) -> dict
 
 
 def _scores(network: str, measured: dict[str, Measurement]) -> list[Score]:
-    stock, paper = measured["stock wheel"], measured["papers' settings"]
-    found = []
+    scores = []
     for name, ours in measured.items():
         if name.startswith("ours"):
+            shown = f"{ours.rate:.2f}/s ({name.removeprefix('ours ').strip('()')})"
             kind = f"{network}-bfloat16" if "bfloat16" in name else network
-            for label, theirs, goal in (("stock", stock, STOCK_GOAL), ("paper", paper, PAPER_GOAL)):
-                ratio = ours.rate / theirs.rate
-                shown = f"{ours.rate:.2f}/s ({name.removeprefix('ours ')})"
-                found.append(Score(f"train.speed-{kind}-{label}", ratio, goal, shown, f"{theirs.rate:.2f}/s"))
-    return found
+            for label, player, goal in _references(network, name):
+                theirs = measured[player].rate
+                scores.append(Score(f"train.speed-{kind}-{label}", ours.rate / theirs, goal, shown, f"{theirs:.2f}/s"))
+    return scores
+
+
+def _references(network: str, name: str) -> tuple[tuple[str, str, float], ...]:
+    """The label, player and goal of everything that one of ours is compared with."""
+    if "bfloat16" in name:
+        return ("stock", "stock wheel", STOCK_GOAL), ("paper", "papers' settings", PAPER_GOAL)
+    return (("limit", "limit", LIMIT_GOALS[network]),)
