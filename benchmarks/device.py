@@ -14,6 +14,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +22,15 @@ from pathlib import Path
 from scores import Score, conclude
 
 GOAL = 0.95
+OVERHEAD_S, OVERHEAD_RUNS = 0.2, 9
 SIZE = 224
 METHOD = (
     "`just bench device`: the device code's bench (clock = inference) and OpenVINO's benchmark_app take turns on one IR "
     "(MobileNet 224, u8 images in, f32 inside), with the same threads and streams; the median ratio "
-    "of {repetitions} repetitions of {seconds:g} s each. single-stream: median latency, theirs / ours. offline: samples per second, ours / theirs."
+    "of {repetitions} repetitions of {seconds:g} s each. single-stream: median latency, theirs / ours. offline: samples per second, ours / theirs. "
+    "overhead: what a run takes in the worker process that `toolkit bench` keeps on a device, from the request to the answer, "
+    "without what the record holds: compiling, first inference, warm-up and measuring; the median of {overhead_runs} runs, the "
+    "yardstick is the goal."
 )
 
 
@@ -85,6 +90,28 @@ def one_of_each(folder: Path, case: Case, threads: int, seconds: float, turn: in
     order = programs if turn % 2 == 0 else programs[::-1]
     figures = {program: program(folder, case, threads, seconds) for program in order}
     return figures[ours], figures[theirs]
+
+
+def overhead(folder: Path) -> Score:
+    """Seconds of a run besides its figures, in one process for all runs."""
+    words = [str(folder), f"--images={folder / 'images'}", f"--root={folder}", "--scenario=single-stream"]
+    words += ["--clock=inference", "--precision=f32", "--seconds=0.2", "--queries=1"]
+    worker = [sys.executable, "-m", "toolkit.device", "bench-worker"]
+    seconds = []
+    with subprocess.Popen(worker, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for _ in range(1 + OVERHEAD_RUNS):
+            began = time.monotonic()
+            process.stdin.write(json.dumps(words) + "\n")
+            process.stdin.flush()
+            record = json.loads(process.stdout.readline())
+            whole = time.monotonic() - began
+            figures_ms = record["compile_ms"] + record["first_inference_ms"] + sum(record["warm_up_ms"])
+            seconds.append(whole - record["wall_s"] - figures_ms / 1e3)
+        process.stdin.close()
+    own = statistics.median(seconds[1:])  # the first one waits for the worker's imports
+    return Score("device.overhead", OVERHEAD_S / own, 1.0, f"{own:.3f} s a run", f"{OVERHEAD_S} s")
 
 
 def prepared() -> Path:
@@ -148,7 +175,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     folder, cores = prepared(), len(os.sched_getaffinity(0))
     scores = [measure(folder, case, cores, options.seconds, options.repetitions) for case in cases(cores)]
-    method = METHOD.format(repetitions=options.repetitions, seconds=options.seconds)
+    scores.append(overhead(folder))
+    method = METHOD.format(repetitions=options.repetitions, seconds=options.seconds, overhead_runs=OVERHEAD_RUNS)
     return conclude("device", "The device code against benchmark_app", method, scores)
 
 
