@@ -31,8 +31,8 @@ RUNS = 4
 """Of each bundle and scenario on each device."""
 METHOD = (
     "`just bench report`: 16 converted models on a fleet of made-up devices, four runs of each scenario, full runs of 1,100 "
-    "queries; from an empty folder to the last file, raw records included. again: the same with nothing changed. page: "
-    "index.html. The yardstick is the goal."
+    "queries; from an empty folder to the last file, raw records included. again: the same with nothing changed. Seconds are "
+    "those of the processor, of all threads, in which other programs do not count. page: index.html. The yardstick is the goal."
 )
 
 
@@ -71,23 +71,25 @@ def main() -> int:
     parser.add_argument("--records", type=int, default=10_000)
     parser.add_argument("--no-keep", action="store_true", help="leave docs/performance.md as it is")
     options = parser.parse_args()
+    sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]  # of the development tools; with it, jsonschema takes 5 s to import
     experiment = Experiment.model_validate(made_up.EXPERIMENT)
     with tempfile.TemporaryDirectory(prefix="report-benchmark-") as folder:
         workspace = Workspace(Path(folder))
         with Store(workspace.database) as store:
             count = fill(workspace, store, options.records)
-            seconds = []
+            seconds, clock = [], []
             for _ in range(2):
-                begin = time.monotonic()
+                began, began_at = time.process_time(), time.monotonic()
                 report = write_report(workspace, store, experiment=experiment)
-                seconds.append(time.monotonic() - begin)
+                seconds.append(time.process_time() - began)
+                clock.append(time.monotonic() - began_at)
             page = report.index.stat().st_size
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     goal_s = SECONDS * max(count / 10_000, 0.4)
     return conclude(
         "report",
         f"The report of {count:,} records",
-        f"{METHOD} Peak memory of the process: {memory:,.0f} MiB.",
+        f"{METHOD} By the clock {clock[0]:.0f} s and {clock[1]:.0f} s. Peak memory of the process: {memory:,.0f} MiB.",
         [
             Score("report.seconds", goal_s / seconds[0], 1.0, f"{seconds[0]:.1f} s", f"{goal_s:.1f} s"),
             Score("report.again", goal_s / seconds[1], 1.0, f"{seconds[1]:.1f} s", f"{goal_s:.1f} s"),

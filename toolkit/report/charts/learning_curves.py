@@ -73,7 +73,7 @@ def _curve(history: Sequence[Epoch], figure: str, domain: tuple[float, float]) -
     )
     axis = alt.Axis(format="%" if figure == "accuracy" else "", tickCount=4, minExtent=38, maxExtent=38)
     y = alt.Y("value:Q", title=None, axis=axis, scale=alt.Scale(domain=domain, clamp=True))
-    base = alt.Chart(alt.Data(values=rows)).encode(x=x, y=y)
+    base = alt.Chart().encode(x=x, y=y)
     color = alt.Color("part:N", scale=parts, legend=None)
     lines = base.mark_line(strokeWidth=2, aria=False).encode(
         color=color, strokeDash=alt.StrokeDash("part:N", scale=dashes, legend=None)
@@ -91,7 +91,7 @@ def _curve(history: Sequence[Epoch], figure: str, domain: tuple[float, float]) -
         )
         note = mark.mark_text(fontSize=11, color=svg.MUTED, aria=False, **side)
         layers.append(note.encode(y=alt.value(8 if figure == "loss" else 128)))
-    return styled(alt.layer(*layers), 262, 172)
+    return styled(alt.layer(*layers, data=alt.Data(values=rows)), 262, 172)
 
 
 def _epochs(history: Sequence[Epoch]) -> Any:

@@ -137,7 +137,7 @@ def _chart(
     )
     heights = alt.Scale(domain=domains["y"])
     y = alt.Y("accuracy:Q", title=None, scale=heights, axis=alt.Axis(format="%", tickCount=6))
-    base = alt.Chart(alt.Data(values=rows)).encode(x=x, y=y)
+    base = alt.Chart().encode(x=x, y=y)
     off, best = "datum.rank === 0", "datum.rank > 0"
     order = alt.Order("rank:Q")
     spans = [
@@ -170,4 +170,6 @@ def _chart(
         )
         .encode(text="rank:N")
     )
-    return styled(alt.layer(*spans, line.encode(order=order), *points, ranks), width, height)
+    return styled(
+        alt.layer(*spans, line.encode(order=order), *points, ranks, data=alt.Data(values=rows)), width, height
+    )

@@ -167,7 +167,7 @@ def _reliability(lines: Sequence[Line]) -> Any:
     x = alt.X("x:Q", title="confidence →", scale=scale, axis=axis)
     y = alt.Y("y:Q", title="accuracy ↑", scale=scale, axis=axis)
     ideal = alt.Chart(alt.Data(values=[{"x": 0, "y": 0}, {"x": 1, "y": 1}]))
-    base = alt.Chart(alt.Data(values=rows)).encode(x=x, y=y, color=_colors(len(lines)))
+    base = alt.Chart().encode(x=x, y=y, color=_colors(len(lines)))
     layers = (
         ideal.mark_line(color=svg.MUTED, strokeWidth=1, strokeDash=[2, 3], aria=False).encode(x=x, y=y),
         base.mark_line(strokeWidth=1.5, opacity=0.6, aria=False).encode(strokeDash=_dashes(len(lines))),
@@ -175,7 +175,7 @@ def _reliability(lines: Sequence[Line]) -> Any:
             size=alt.Size("images:Q", scale=alt.Scale(range=[12, 130]), legend=None)
         ),
     )
-    return styled(alt.layer(*layers), *SIZE)
+    return styled(alt.layer(*layers, data=alt.Data(values=rows)), *SIZE)
 
 
 def _colors(lines: int) -> Any:

@@ -1,4 +1,8 @@
-"""The raw records behind every figure, as JSON files beside the page: one per artifact, named by kind and digest."""
+"""The raw records behind every figure, as JSON files beside the page.
+
+An artifact has a file of its own, named by kind and digest. Bench records are many: those of a bundle on a device share a
+file, as creating 10,000 files takes longer than all tables.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from toolkit import hashing
 from toolkit.artifacts.bench import BenchRecord
 from toolkit.artifacts.bundle import Bundle, BundleCheck, IrModel, LayerErrorReport
 from toolkit.artifacts.dataset import Split
@@ -22,13 +27,14 @@ KINDS = {
     Bundle: "bundle",
     BundleCheck: "check",
     LayerErrorReport: "layer-errors",
-    BenchRecord: "record",
     Deployment: "deployment",
 }
 
 
 def file_of(artifact: Any) -> str:
-    """Its file, from where the page lies."""
+    """The file that holds it, from where the page lies."""
+    if isinstance(artifact, BenchRecord):
+        return f"{FOLDER}/records-{hashing.sha256_json([artifact.parent, artifact.device])[:12]}.json"
     return f"{FOLDER}/{KINDS[type(artifact)]}-{artifact.digest[:12]}.json"
 
 
@@ -39,6 +45,24 @@ def files(report: ReportData) -> Iterator[tuple[str, bytes]]:
         kind = type(artifact)
         body: bytes = adapters[kind].dump_json(artifact)
         yield file_of(artifact), b'{"kind":"%s",%s\n' % (kind.__name__.encode(), body.removeprefix(b"{"))
+    yield from _record_files(report)
+
+
+def _record_files(report: ReportData) -> Iterator[tuple[str, bytes]]:
+    adapter = TypeAdapter(tuple[BenchRecord, ...])
+    groups: dict[str, list[BenchRecord]] = {}
+    for record in all_records(report):
+        groups.setdefault(file_of(record), []).append(record)
+    for name, records in groups.items():
+        yield name, b'{"kind":"BenchRecord","records":%s}\n' % adapter.dump_json(tuple(records))
+
+
+def all_records(report: ReportData) -> Iterator[BenchRecord]:
+    """Every bench record of the report, also those of replaced and of imported models."""
+    yield from report.records
+    yield from report.earlier
+    for variant in report.imported_variants:
+        yield from variant.records
 
 
 def _artifacts(report: ReportData) -> Iterator[Any]:
@@ -48,10 +72,8 @@ def _artifacts(report: ReportData) -> Iterator[Any]:
         yield variant.ir
         if variant.bundle:
             yield variant.bundle
-        yield from variant.records
-    yield from report.earlier
     for variant in report.imported_variants:
-        yield from (variant.model, variant.ir, *((variant.bundle,) if variant.bundle else ()), *variant.records)
+        yield from (variant.model, variant.ir, *((variant.bundle,) if variant.bundle else ()))
     yield from report.checks
     yield from report.layer_errors
     yield from dict.fromkeys((*report.deployments, *report.last_deployments))

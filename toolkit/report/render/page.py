@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -25,6 +25,7 @@ from toolkit.report.data import misclassified, paired_tests, provenance
 from toolkit.report.data.load import ReportData
 from toolkit.report.published.results import PublishedResults
 from toolkit.report.recommendation import Recommendation
+from toolkit.report.render import export_json
 from toolkit.report.tables import (
     class_tables,
     data_drift,
@@ -42,7 +43,7 @@ from toolkit.report.tables import (
 )
 
 SIZE_WORDS = {"fp32": "large", "fp16": "small", "int8": "smallest"}
-MOST_ROWS = 200
+MOST_ROWS = 100
 """Of a table on the page; its CSV file or report.md has them all."""
 STATES = {"good": "passed", "warning": "see the text", "bad": "failed", "none": "not checked"}
 
@@ -167,15 +168,20 @@ def render(shown: Content, csv_names: Sequence[str]) -> str:
         warned=provenance.warnings(report),
         formatting=formatting,
     )
-    return re.sub(r"\n\s*\n+", "\n", _linked(html))
+    return re.sub(r"\n\s*\n+", "\n", _linked(html, _record_files(report)))
 
 
-def _linked(html: str) -> str:
+def _linked(html: str, files: Mapping[str, str]) -> str:
     """Links to records that the page has no row of, as it is too small for them, lead to their files."""
-    rows = set(re.findall(r'id="(record-\w+)"', html))
+    rows = set(re.findall(r'id="record-(\w+)"', html))
     return re.sub(
-        r'href="#(record-\w+)"', lambda link: link[0] if link[1] in rows else f'href="raw/{link[1]}.json"', html
+        r'href="#record-(\w+)"', lambda link: link[0] if link[1] in rows else f'href="{files[link[1]]}"', html
     )
+
+
+def _record_files(report: ReportData) -> dict[str, str]:
+    """The file of each bench record by the digits that links have of its digest."""
+    return {record.digest[:12]: export_json.file_of(record) for record in export_json.all_records(report)}
 
 
 def _contents(shown: Content, values: dict[str, Any]) -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import toolkit
 from toolkit import files, hashing
+from toolkit.artifacts.bench import BenchRecord
 from toolkit.artifacts.model import TrainedModel
 from toolkit.experiment.load import load_experiment, shipped_experiment
 from toolkit.experiment.schema import Experiment
@@ -118,16 +119,17 @@ def _digests(key: str, html: bytes) -> bytes:
 
 
 def _key(shown: page.Content, csv_names: tuple[str, ...]) -> str:
-    """A digest of all that the page follows from. Pickled, as the records are large; nothing reads it back.
+    """A digest of all that the page follows from. Pickled, as there is much of it; nothing reads it back.
 
-    Without the pickler's memo, so that equal values give equal bytes, whether or not they are one object. Of deployments
-    the page shows what the tables have.
+    Without the pickler's memo, so that equal values give equal bytes, whether or not they are one object. A bench record's
+    own digest stands for it and its samples. Of deployments the page shows what the tables have.
     """
     report = replace(shown.report, plan=None, deployments=())
     plan = repr(shown.report.plan)  # pydantic pickles a set in no order
     content = io.BytesIO()
     pickler = pickle.Pickler(content)
     pickler.fast = True
+    pickler.dispatch_table = {BenchRecord: lambda record: (str, (record.digest,))}
     pickler.dump((report, shown.tables, shown.recommendation))
     return hashing.sha256_json([hashing.sha256_bytes(content.getvalue()), plan, csv_names, _code_digest()])
 

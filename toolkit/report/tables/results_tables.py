@@ -13,6 +13,7 @@ from toolkit.report.data.bench_record_values import p90_ms, rate
 from toolkit.report.data.load import ReportData
 from toolkit.report.data.paired_tests import Pair
 from toolkit.report.data.variants import DeviceResults, Variant
+from toolkit.report.render import export_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +243,7 @@ def _fact(record: BenchRecord, name: str) -> Cell:
     return Cell(f"{value:.1f} °C" if name == "temperature_c" and isinstance(value, int | float) else str(value))
 
 
-MOST_PLACES, MOST_RECORDS = 12, 200
+MOST_PLACES, MOST_RECORDS = 12, 100
 """Limits of the page for large fleets; records.csv and raw/ contain everything."""
 
 
@@ -280,7 +281,7 @@ def records(report: ReportData) -> Table:
 
 def _record_row(variant: Variant, record: BenchRecord) -> Iterator[Cell | str]:
     short = record.digest[:12]
-    yield Cell(short, f"raw/record-{short}.json", "mono", f"record-{short}")
+    yield Cell(short, export_json.file_of(record), "mono", f"record-{short}")
     name = f"{formatting.variant_name(variant.model, variant.ir)}"
     yield Cell(name, f"#bundle-{record.parent[:12]}")
     yield record.device
