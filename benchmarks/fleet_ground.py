@@ -156,7 +156,25 @@ def make_bundle(folder: Path, head: int) -> Path:
         for path in sorted(place.rglob("*"))
         if path.is_file()
     }
-    manifest = {"format": 1, "name": place.name, "precision": "fp32", "target": "cpu", "files": files}
+    manifest = {
+        "format": 1,
+        "name": place.name,
+        "precision": "fp32",
+        "target": "cpu",
+        "files": files,
+        "labels": ["with_mask", "without_mask"],
+        "input": {"height": 224, "width": 224, "layout": "NHWC", "type": "u8", "color": "RGB", "crop": "resize"},
+        "output": {"kind": "softmax", "classes": 2},
+        "golden": {
+            "count": 4,
+            "tolerance": {"CPU": 1e-3},
+            "inputs": "golden/inputs.npy",
+            "outputs": "golden/outputs.npy",
+        },
+        "lineage": {},
+        "versions": {},
+        "parity": {},
+    }
     (place / "manifest.json").write_bytes(hashing.canonical_json(manifest))
     return place.rename(folder / hashing.sha256_file(place / "manifest.json"))
 
