@@ -106,8 +106,8 @@ def by_role(folder: Path) -> tuple[str, int]:
     for report in folder.glob("*.xml"):
         for case in ET.parse(report).iter("testcase"):
             if case.find("skipped") is None:
-                found = re.search(r"(\w+) : ", case.attrib["name"])
-                roles[found.group(1) if found else "(play)"].append(float(case.attrib["time"]))
+                result = re.search(r"(\w+) : ", case.attrib["name"])
+                roles[result.group(1) if result else "(play)"].append(float(case.attrib["time"]))
     rows = "\n".join(f"| {role} | {len(times)} | {sum(times):.1f} |" for role, times in roles.items())
     return f"| role | tasks | seconds |\n|---|---|---|\n{rows}", sum(map(len, roles.values()))
 

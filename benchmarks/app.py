@@ -39,31 +39,31 @@ METHOD = (
 )
 
 
-def run(words: Sequence[object], cores: set[int] | None = None) -> dict[str, Any]:
+def run(argv: Sequence[object], cores: set[int] | None = None) -> dict[str, Any]:
     """One JSON document from a program, on some of the cores."""
-    command = [sys.executable, *(str(word) for word in words)]
+    command = [sys.executable, *(str(word) for word in argv)]
     done = subprocess.run(
         command,
         check=True,
         stdout=subprocess.PIPE,
         preexec_fn=lambda: os.sched_setaffinity(0, cores) if cores else None,
     )
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
 
 
 def benchmark_app(folder: Path, seconds: float, precision: str | None) -> float:
     """CPU time in ms of one inference in benchmark_app's offline mode: its children's time, without that of loading."""
     program = Path(sys.executable).with_name("benchmark_app")
-    words = [program, "-m", folder / "model.xml", "-d", "CPU", "-hint", "throughput", "-ip", "u8"]
-    words += ["-infer_precision", precision] if precision else []
+    argv = [program, "-m", folder / "model.xml", "-d", "CPU", "-hint", "throughput", "-ip", "u8"]
+    argv += ["-infer_precision", precision] if precision else []
     spent: list[float] = []
     counts: list[float] = []
     for length in (1, 1 + int(seconds)):
         before = os.times()
         with tempfile.TemporaryDirectory() as report:
             more = ["-t", length, "-report_type", "no_counters", "-report_folder", report, "-json_stats"]
-            subprocess.run([str(word) for word in [*words, *more]], check=True, capture_output=True)
+            subprocess.run([str(word) for word in [*argv, *more]], check=True, capture_output=True)
             answer = json.loads(Path(report, "benchmark_report.json").read_text(encoding="utf-8"))["execution_results"]
         after = os.times()
         spent.append(after.children_user + after.children_system - before.children_user - before.children_system)
@@ -71,7 +71,7 @@ def benchmark_app(folder: Path, seconds: float, precision: str | None) -> float:
     return 1000 * (spent[1] - spent[0]) / (counts[1] - counts[0])
 
 
-def turn(folder: Path, seconds: float, precision: str | None, number: int) -> dict[str, float]:
+def round_(folder: Path, seconds: float, precision: str | None, number: int) -> dict[str, float]:
     """Everything once, in this order in even turns and the other way round in odd ones."""
     arguments = [folder, seconds, precision or ""]
     programs: dict[str, Callable[[], Any]] = {
@@ -81,28 +81,30 @@ def turn(folder: Path, seconds: float, precision: str | None, number: int) -> di
         "app": lambda: run([HERE / "app_stages.py", "pipeline", *arguments]),
     }
     order = list(programs) if number % 2 == 0 else list(programs)[::-1]
-    found = {name: programs[name]() for name in order}
-    app = found.pop("app")
+    result = {name: programs[name]() for name in order}
+    app = result.pop("app")
     cores = len(os.sched_getaffinity(0))
-    ideal = 1000 * cores / (found["decode"] + found["infer"])
-    print(f"  turn {number}: {found} app {app} ideal {ideal:.1f}", file=sys.stderr)
-    return {**found, "fps": app["fps"], "cpu": app["cpu_ms"], "ideal": ideal}
+    ideal = 1000 * cores / (result["decode"] + result["infer"])
+    print(f"  turn {number}: {result} app {app} ideal {ideal:.1f}", file=sys.stderr)
+    return {**result, "fps": app["fps"], "cpu": app["cpu_ms"], "ideal": ideal}
 
 
 def speeds(folder: Path, seconds: float, precision: str | None, repetitions: int) -> list[Score]:
     """Frames a second against both yardsticks, and CPU time a frame."""
-    turns = [turn(folder, seconds, precision, number) for number in range(repetitions)]
+    rounds = [round_(folder, seconds, precision, number) for number in range(repetitions)]
 
     def median(values: list[float]) -> float:
         return statistics.median(values)
 
-    fps = f"{median([one['fps'] for one in turns]):.1f} frames/s"
-    ideal, sync = median([one["ideal"] for one in turns]), median([one["sync"] for one in turns])
-    cpu, parts = median([one["cpu"] for one in turns]), median([one["decode"] + one["infer"] for one in turns])
-    against_parts = median([(one["decode"] + one["infer"]) / one["cpu"] for one in turns])
+    fps = f"{median([one['fps'] for one in rounds]):.1f} frames/s"
+    ideal, sync = median([one["ideal"] for one in rounds]), median([one["sync"] for one in rounds])
+    cpu, parts = median([one["cpu"] for one in rounds]), median([one["decode"] + one["infer"] for one in rounds])
+    against_parts = median([(one["decode"] + one["infer"]) / one["cpu"] for one in rounds])
     return [
-        Score("app.ideal", median([one["fps"] / one["ideal"] for one in turns]), 0.90, fps, f"{ideal:.1f} frames/s"),
-        Score("app.synchronous", median([one["fps"] / one["sync"] for one in turns]), 1.5, fps, f"{sync:.1f} frames/s"),
+        Score("app.ideal", median([one["fps"] / one["ideal"] for one in rounds]), 0.90, fps, f"{ideal:.1f} frames/s"),
+        Score(
+            "app.synchronous", median([one["fps"] / one["sync"] for one in rounds]), 1.5, fps, f"{sync:.1f} frames/s"
+        ),
         Score("app.cpu", against_parts, 0.85, f"{cpu:.2f} ms a frame", f"{parts:.2f} ms a frame"),
     ]
 
@@ -125,9 +127,9 @@ def crowd(folder: Path, seconds: float, precision: str | None, repetitions: int)
     for number in range(repetitions):
         figures = {}
         for busy in (False, True) if number % 2 == 0 else (True, False):
-            words = [HERE / "app_stages.py", "served", folder, seconds, precision or "", CLIENTS if busy else 0]
-            words += [",".join(map(str, clients))]
-            answer = run(words, app)
+            argv = [HERE / "app_stages.py", "served", folder, seconds, precision or "", CLIENTS if busy else 0]
+            argv += [",".join(map(str, clients))]
+            answer = run(argv, app)
             print(f"  served to {CLIENTS if busy else 0}: {answer}", file=sys.stderr)
             figures[busy] = answer["fps"]
             asked += answer["predicted_a_second"] / repetitions

@@ -30,14 +30,14 @@ WARM_S = 1.0
 def encoded() -> list[bytes]:
     """Frames as a camera might compress them: soft structures, some noise; about a tenth of a megabyte each."""
     chooser = np.random.default_rng(1)
-    found = []
+    actual = []
     for _ in range(FRAMES):
         coarse = chooser.integers(0, 256, (24, 40, 3), dtype=np.uint8)
         image = cv2.resize(coarse, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC).astype(np.int16)
         image += chooser.integers(-6, 7, image.shape, dtype=np.int16)
         _, jpeg = cv2.imencode(".jpg", np.clip(image, 0, 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 85])
-        found.append(jpeg.tobytes())
-    return found
+        actual.append(jpeg.tobytes())
+    return actual
 
 
 class Memory:
@@ -131,11 +131,11 @@ def live(folder: Path, seconds: float, precision: str | None, fps: str) -> dict[
     """At a camera's pace: what a frame's way through the app takes beyond its own decoding and inference, done here alone."""
     alone = _alone(folder, precision)
     app = begin_pipeline(folder, precision, Memory(), float(fps))
-    found: list[float] = []
-    app.listeners.append(lambda result: found.append(result.latency_ms))
+    actual: list[float] = []
+    app.listeners.append(lambda result: actual.append(result.latency_ms))
     time.sleep(WARM_S + seconds)
     app.end()
-    latencies = sorted(found[int(float(fps)) :])
+    latencies = sorted(actual[int(float(fps)) :])
     p99 = latencies[-(-len(latencies) * 99 // 100) - 1]
     return {
         "count": len(latencies),
@@ -170,8 +170,8 @@ def served(folder: Path, seconds: float, precision: str | None, clients: str, co
     routes = Routes(StatusReport(app, HardwareStats()), Auth(None), predictions_a_second=100)
     server = Server(routes.handle, "127.0.0.1", 0)
     server.begin(routes.broadcast.send_images, routes.broadcast.send_events)
-    words = [sys.executable, __file__, "ask", str(folder), str(seconds + 3), "", str(server.port), clients, cores]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as crowd:
+    command = [sys.executable, __file__, "ask", str(folder), str(seconds + 3), "", str(server.port), clients, cores]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as crowd:
         time.sleep(WARM_S + 1)
         begin, before = time.monotonic(), app.counters["answered"]
         time.sleep(seconds)

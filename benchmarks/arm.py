@@ -117,10 +117,10 @@ def scores(rows: Sequence[Row]) -> list[Score]:
     by_name = {(row.network, row.core, row.variant): row.count.instructions for row in rows if not row.count.failure}
     result = []
     for network in dict.fromkeys(row.network for row in rows):
-        for (core, yardstick), goal in GOALS.items():
-            ours, theirs = by_name.get((network, core, FAST)), by_name.get((network, core, yardstick))
+        for (core, baseline), goal in GOALS.items():
+            ours, theirs = by_name.get((network, core, FAST)), by_name.get((network, core, baseline))
             if ours and theirs:
-                name = f"arm.{network.lower()}.{core[-3:]}.{YARDSTICKS[yardstick]}"
+                name = f"arm.{network.lower()}.{core[-3:]}.{YARDSTICKS[baseline]}"
                 result.append(Score(name, theirs / ours, goal, millions(ours), millions(theirs)))
     offered = [row for row in rows if row.offered]
     right = sum(row.agrees for row in offered)
@@ -138,7 +138,7 @@ def cells(row: Row) -> list[str]:
     if row.count.failure:
         return [*start, "none", "", "", f"fails: {row.count.failure.rpartition(': ')[2]}", ""]
     multiplications = row.count.multiplications or {}
-    most = ", ".join(f"{kind} {millions(many)}" for kind, many in ranked(Counter(multiplications)) if many > 10_000)
+    most = ", ".join(f"{kind} {millions(total)}" for kind, total in ranked(Counter(multiplications)) if total > 10_000)
     agrees = f"{row.correlation:.4f}, {'same' if row.same_top1 else 'other'} class"
     return [*start, millions(row.count.instructions), row.count.precision, agrees, kernels(row), most]
 
@@ -182,8 +182,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for core in options.core or CORES
     ]
     rows = [row for row in measured if row]
-    words = ", ".join(f"{network} at {size} pixels" for network, size in sizes.items())
-    method = f"{METHOD.format(sizes=words)}\n\n{table(rows)}"
+    listing = ", ".join(f"{network} at {size} pixels" for network, size in sizes.items())
+    method = f"{METHOD.format(sizes=listing)}\n\n{table(rows)}"
     return conclude("arm", "Instructions on ARM cores", method, scores(rows), keep=not options.check)
 
 

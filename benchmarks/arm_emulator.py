@@ -206,8 +206,8 @@ def qemu(lab: Path, *arguments: str | Path) -> list[str]:
     return [str(word) for word in (*start, lab / "amd64/usr/bin/qemu-aarch64", *arguments)]
 
 
-def _report(found: re.Match[str]) -> dict[str, Any]:
-    fields: dict[str, Any] = json.loads(found.group(1))
+def _report(match: re.Match[str]) -> dict[str, Any]:
+    fields: dict[str, Any] = json.loads(match.group(1))
     del fields["processor"]
     return fields
 
@@ -223,11 +223,11 @@ def multiply(path: Path) -> Counter[str]:
     """Return the instructions that ran, by kind; "" is all of them. A line is "address runs words"."""
     result: Counter[str] = Counter()
     for line in path.read_text(encoding="ascii").splitlines():
-        _, text, words = line.split()
+        _, text, code = line.split()
         runs = int(text)
-        result[""] += runs * (len(words) // 8)
-        for start in range(0, len(words), 8):
-            if kind := instruction_kind(int(words[start : start + 8], 16)):
+        result[""] += runs * (len(code) // 8)
+        for start in range(0, len(code), 8):
+            if kind := instruction_kind(int(code[start : start + 8], 16)):
                 result[kind] += runs
     return result
 

@@ -52,7 +52,7 @@ def measure(app: FramePipeline, listeners: list[Listener]) -> Turn:
 def scores_of(name: str, without: Sequence[Turn], with_it: Sequence[Turn]) -> list[Score]:
     """Return the ratios of frames and of CPU time."""
     (fps, cpu), (fps_without, cpu_without) = (
-        tuple(statistics.median(column) for column in zip(*turns, strict=True)) for turns in (with_it, without)
+        tuple(statistics.median(column) for column in zip(*rounds, strict=True)) for rounds in (with_it, without)
     )
     pairs = [*zip(with_it, without, strict=True)]
     frames = statistics.median(ours[0] / theirs[0] for ours, theirs in pairs)
@@ -84,20 +84,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "without": [], "captures": [captures.see], "captures+drift": [captures.see, drift.see]
         }  # fmt: skip
         measure(app, kinds["captures+drift"])  # warm-up
-        turns: dict[str, list[Turn]] = {name: [] for name in kinds}
+        rounds: dict[str, list[Turn]] = {name: [] for name in kinds}
         before = captures.state()
-        for number in range(options.turns):
+        for number in range(options.rounds):
             for name in [*kinds][:: 1 if number % 2 == 0 else -1]:
-                turns[name].append(measure(app, kinds[name]))
-        after, passed_s = captures.state(), 2 * TURN_S * options.turns
+                rounds[name].append(measure(app, kinds[name]))
+        after, passed_s = captures.state(), 2 * TURN_S * options.rounds
         print(f"  {after}", file=sys.stderr)
         captures.end(10)
         app.end()
     scores = [
-        score for name in [*kinds][1:] for score in scores_of(name, turns["without"], turns[name])
+        score for name in [*kinds][1:] for score in scores_of(name, rounds["without"], rounds[name])
     ]  # fmt: skip
     rates = {name: (after[name] - before[name]) / passed_s for name in ("stored", "dropped")}
-    method = METHOD.format(turns=options.turns, **rates)
+    method = METHOD.format(rounds=options.rounds, **rates)
     return conclude("capture", "Captures and drift", method, scores, keep=options.keep)
 
 

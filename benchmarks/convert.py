@@ -125,8 +125,8 @@ def one(who: str, file: Path) -> float:
 
 def in_a_process(who: str, file: Path) -> float:
     """The same in a process of its own."""
-    words = [sys.executable, __file__, "--one", who, str(file)]
-    done = subprocess.run(words, check=True, capture_output=True, text=True)
+    argv = [sys.executable, __file__, "--one", who, str(file)]
+    done = subprocess.run(argv, check=True, capture_output=True, text=True)
     return float(done.stdout.splitlines()[-1])
 
 

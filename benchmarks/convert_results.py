@@ -57,11 +57,11 @@ def results(workspaces: Sequence[Path], tolerances: Mapping[str, float]) -> int:
 
     rows: list[Row] = []
     for path in workspaces:
-        room, had = Workspace(path), {_name(row.model) for row in rows}
-        with Store(room.database) as store:
+        place, had = Workspace(path), {_name(row.model) for row in rows}
+        with Store(place.database) as store:
             models = [model for model in _newest(store) if _name(model) not in had]
             for model, precision in itertools.product(models, PRECISIONS):
-                rows.append(_row(model, precision, tolerances, room, store))
+                rows.append(_row(model, precision, tolerances, place, store))
                 _write(rows)
     failed = [f"{_name(row.model)} {row.precision}" for row in rows if not row.passed]
     print(f"{len(rows) - len(failed)} of {len(rows)} passed" + (f"; not {', '.join(failed)}" if failed else ""))
@@ -72,14 +72,14 @@ def _newest(store: Store) -> Iterator[TrainedModel]:
     """The last model that was kept of each network, size and head, of the last stage."""
     from toolkit.artifacts.model import TrainedModel
 
-    found = {}
+    result = {}
     for model in store.all(TrainedModel):
         if model.stage == "fine-tune":
-            found[model.network, model.input_size, model.head] = model
-    yield from found.values()
+            result[model.network, model.input_size, model.head] = model
+    yield from result.values()
 
 
-def _row(model: TrainedModel, precision: str, tolerances: Mapping[str, float], room: Workspace, store: Store) -> Row:
+def _row(model: TrainedModel, precision: str, tolerances: Mapping[str, float], place: Workspace, store: Store) -> Row:
     from toolkit.artifacts.bundle import BundleCheck
     from toolkit.convert import check_bundle, convert_model, save_check_results
     from toolkit.convert.bundling import create_bundle
@@ -90,11 +90,11 @@ def _row(model: TrainedModel, precision: str, tolerances: Mapping[str, float], r
     talk = create_progress()
     try:
         wider = tolerances.get(model.network, tolerances.get("")) if precision == "fp16" else None
-        ir = convert_model(model, precision, TARGET, room, store, talk, wider)
-        bundle = create_bundle(ir, model, split_of(model, store), room, store, talk)
+        ir = convert_model(model, precision, TARGET, place, store, talk, wider)
+        bundle = create_bundle(ir, model, split_of(model, store), place, store, talk)
         if not store.all(BundleCheck, parent=bundle.digest):
-            folder = room.absolute(bundle.path)
-            save_check_results(check_bundle(folder, talk, images_for(folder, room, store)), bundle.digest, store)
+            folder = place.absolute(bundle.path)
+            save_check_results(check_bundle(folder, talk, images_for(folder, place, store)), bundle.digest, store)
     except ToolkitError as error:
         print(f"  {_name(model)} {precision}: {error}", file=sys.stderr)
         return Row(model=model, precision=precision, refused=error.problems[0].what)
@@ -135,11 +135,11 @@ def _agreement(row: Row) -> str:
     return (
         f"{begin} | {row.bundle.size_bytes / 1e6:.1f} | {parity.max_abs:.1e} ({parity.tolerance:.0e}) | "
         f"{parity.mean_abs:.1e} | {parity.top1_agreement:.2%} | {parity.accuracy:.5f} / {parity.reference_accuracy:.5f} | "
-        f"{_era(row, 'era 2021')} | {_era(row, 'era 2022')} | {'passed' if row.passed else _failed(row)} |"
+        f"{_generation(row, 'era 2021')} | {_generation(row, 'era 2022')} | {'passed' if row.passed else _failed(row)} |"
     )
 
 
-def _era(row: Row, name: str) -> str:
+def _generation(row: Row, name: str) -> str:
     details = row.checks[name].details if name in row.checks else {}
     return f"{details['max_abs']:.1e}, {details['top1_agreement']:.2%}" if "max_abs" in details else "not asked"
 

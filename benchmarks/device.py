@@ -51,10 +51,10 @@ def cases(cores: int) -> tuple[Case, ...]:
 
 def ours(folder: Path, case: Case, threads: int, seconds: float) -> float:
     """The device code's figure: median latency in ms, or samples per second."""
-    words = [sys.executable, "-m", "toolkit.device", "bench", folder, "--images", folder / "images"]
-    words += ["--root", folder, "--scenario", case.scenario, "--clock", "inference", "--precision", "f32"]
-    words += ["--seconds", seconds, "--queries", 1, "--threads", threads, "--streams", case.streams]
-    answer = subprocess.run([str(word) for word in words], check=True, capture_output=True, text=True)
+    argv = [sys.executable, "-m", "toolkit.device", "bench", folder, "--images", folder / "images"]
+    argv += ["--root", folder, "--scenario", case.scenario, "--clock", "inference", "--precision", "f32"]
+    argv += ["--seconds", seconds, "--queries", 1, "--threads", threads, "--streams", case.streams]
+    answer = subprocess.run([str(word) for word in argv], check=True, capture_output=True, text=True)
     record = json.loads(answer.stdout)
     if case.scenario == "offline":
         return len(record["samples_ms"]) / float(record["wall_s"])
@@ -65,10 +65,10 @@ def theirs(folder: Path, case: Case, threads: int, seconds: float) -> float:
     """benchmark_app's figure, read from its own JSON report."""
     program = Path(sys.executable).with_name("benchmark_app")
     with tempfile.TemporaryDirectory() as report:
-        words = [program, "-m", folder / "model.xml", "-d", "CPU", "-t", int(seconds), "-api", case.api]
-        words += ["-hint", "none", "-nthreads", threads, "-nstreams", case.streams, "-infer_precision", "f32"]
-        words += ["-ip", "u8", "-report_type", "no_counters", "-report_folder", report, "-json_stats"]
-        subprocess.run([str(word) for word in words], check=True, capture_output=True)
+        argv = [program, "-m", folder / "model.xml", "-d", "CPU", "-t", int(seconds), "-api", case.api]
+        argv += ["-hint", "none", "-nthreads", threads, "-nstreams", case.streams, "-infer_precision", "f32"]
+        argv += ["-ip", "u8", "-report_type", "no_counters", "-report_folder", report, "-json_stats"]
+        subprocess.run([str(word) for word in argv], check=True, capture_output=True)
         results = json.loads(Path(report, "benchmark_report.json").read_text(encoding="utf-8"))["execution_results"]
     return float(results["throughput"] if case.scenario == "offline" else results["latency (ms)"])
 

@@ -59,16 +59,16 @@ class Cost:
     result: dict[str, Any]
 
 
-def timed(words: Sequence[str], environment: dict[str, str] | None = None) -> Cost:
+def timed(argv: Sequence[str], environment: dict[str, str] | None = None) -> Cost:
     """Run it to its end, and what it left behind as well."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.monotonic()
-    done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, env=environment)
     seconds = time.monotonic() - start
     _bury()
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
-        raise SystemExit(f"{' '.join(words[:5])}: {done.stdout[-2000:]} {done.stderr[-2000:]}")
+        raise SystemExit(f"{' '.join(argv[:5])}: {done.stdout[-2000:]} {done.stderr[-2000:]}")
     cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return Cost(seconds, cpu_s, json.loads(done.stdout) if done.stdout.startswith("{") else {})
 
@@ -85,8 +85,8 @@ def _bury() -> None:
 
 def ours(ground: Ground, bundle: Path, count: int, forks: int) -> Cost:
     """One deployment to so many devices."""
-    words = [sys.executable, str(HERE / "fleet_step.py"), str(bundle), str(ground.inventory(count)), str(forks)]
-    return timed(words)
+    argv = [sys.executable, str(HERE / "fleet_step.py"), str(bundle), str(ground.inventory(count)), str(forks)]
+    return timed(argv)
 
 
 def theirs(ground: Ground, file: Path, count: int, forks: int) -> Cost:
@@ -100,8 +100,8 @@ def theirs(ground: Ground, file: Path, count: int, forks: int) -> Cost:
         "ANSIBLE_CONFIG": str(ground.home / "ansible.cfg"),
     }
     arguments = f"src={file} dest={{{{ toolkit_root }}}}.tar"
-    words = [*ansible_command("adhoc"), "all", "-i", str(ground.inventory(count)), "-f", str(forks)]
-    return timed([*words, "-m", "ansible.builtin.copy", "-a", arguments], os.environ | settings)
+    argv = [*ansible_command("adhoc"), "all", "-i", str(ground.inventory(count)), "-f", str(forks)]
+    return timed([*argv, "-m", "ansible.builtin.copy", "-a", arguments], os.environ | settings)
 
 
 def alone(ground: Ground, file: Path, count: int, forks: int) -> Cost:
@@ -146,8 +146,8 @@ def measure(ground: Ground, sizes: Sequence[int], forks: int) -> tuple[list[Scor
     ], points
 
 
-def _limit(name: str, found: float, most: float, unit: str) -> Score:
-    return Score(name, most / found, 1, f"{found:.3g} {unit}", f"{most:g}")
+def _limit(name: str, actual: float, most: float, unit: str) -> Score:
+    return Score(name, most / actual, 1, f"{actual:.3g} {unit}", f"{most:g}")
 
 
 def simulated(bundle: Path, count: int) -> Score:

@@ -129,8 +129,8 @@ def served(home: Path, names: int) -> Iterator[Ground]:
 
 def _facts(home: Path) -> str:
     """What a real probe says here."""
-    words = [sys.executable, "-B", str(DEVICE_CODE / "probe.py"), "--root", str(home)]
-    return subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    argv = [sys.executable, "-B", str(DEVICE_CODE / "probe.py"), "--root", str(home)]
+    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
 
 
 def _wait_for(name: str, port: int) -> None:

@@ -56,8 +56,8 @@ class SimulatedShell:
         """See Shell."""
         del timeout
         self._travel()
-        words = [command] if isinstance(command, str) else list(command)
-        return CommandResult(self._answer(words, stdin), "", 0)
+        arguments = [command] if isinstance(command, str) else list(command)
+        return CommandResult(self._answer(arguments, stdin), "", 0)
 
     def put(self, content: bytes | Path, remote: str, *, timeout: float | None = None) -> None:
         """See Shell."""
@@ -90,19 +90,19 @@ class SimulatedShell:
     def _travel(self) -> None:
         time.sleep(self._draw.uniform(0.02, 0.06))
 
-    def _answer(self, words: list[str], stdin: Input) -> str:
+    def _answer(self, arguments: list[str], stdin: Input) -> str:
         """By the script that is run, or by what the device code is asked."""
         current = f"releases/{self._files['current']}" if self._files.get("current") else ""
-        if STATE in words:
-            whole = "whole\n" if self._files.get("files") == words[-2] else ""
+        if STATE in arguments:
+            whole = "whole\n" if self._files.get("files") == arguments[-2] else ""
             return f"space {1 << 22} 4096 0 0\ncurrent {current}\nwritable\npython\n{whole}"
-        if PROBE_SCRIPT in words:
+        if PROBE_SCRIPT in arguments:
             return json.dumps(FACTS)
-        if commands.STATUS in words:
+        if commands.STATUS in arguments:
             return f"current:1 'current' -> '{current}'\n" if current else ""
-        if "survey" in words:
+        if "survey" in arguments:
             return json.dumps({"intact": [], "stored": [], "chunks": [], "damaged": []})
-        if "receive" in words:
+        if "receive" in arguments:
             return self._receive(stdin)
         return "none\n"
 

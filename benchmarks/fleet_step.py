@@ -50,14 +50,14 @@ def main(bundle: str, inventory: str, forks: str) -> int:
         gates=(IntegrityGate(),),
         forks=int(forks),
     )
-    found = {
+    actual = {
         "outcomes": sorted({each.outcome for each in result.ok.values()}),
         "failed": [str(problem) for problem in result.failed.values()],
         "sent": meter.sent,
         "received": meter.received,
         "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }
-    print(json.dumps(found))
+    print(json.dumps(actual))
     return int(bool(result.failed))
 
 

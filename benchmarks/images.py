@@ -35,9 +35,9 @@ TIMER = (
 
 def build(*arguments: str, **variables: str) -> float:
     """How many seconds `just build` takes with these arguments."""
-    words = [sys.executable, str(REPOSITORY / "images/build.py"), *arguments, "--progress=quiet", "--provenance=false"]
+    argv = [sys.executable, str(REPOSITORY / "images/build.py"), *arguments, "--progress=quiet", "--provenance=false"]
     began = time.monotonic()
-    subprocess.run(words, check=True, env=os.environ | {"TAG": "bench"} | variables, stdout=subprocess.DEVNULL)
+    subprocess.run(argv, check=True, env=os.environ | {"TAG": "bench"} | variables, stdout=subprocess.DEVNULL)
     return time.monotonic() - began
 
 
@@ -67,8 +67,8 @@ def _changed(code: Path, context: tuple[str, ...]) -> float:
 
 def sizes() -> list[Score]:
     """The compressed layers of each platform."""
-    words = [sys.executable, str(REPOSITORY / "images/layout.py"), "edge-vision/runner:dev"]
-    facts = json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
+    argv = [sys.executable, str(REPOSITORY / "images/layout.py"), "edge-vision/runner:dev"]
+    facts = json.loads(subprocess.run(argv, check=True, capture_output=True, text=True).stdout)
     return [
         Score(
             f"images.size-{platform.partition('/')[2]}",
@@ -88,13 +88,13 @@ def first_inference(bundle: Path) -> tuple[Score, float]:
     began = time.monotonic()
     inside = _median([*command, "-m", "device", "golden", "/bundle"])
     creation = time.monotonic() - began - inside * REPETITIONS
-    words = [sys.executable, "-c", TIMER, str(REPETITIONS), "-m", "toolkit.device", "golden", str(bundle)]
-    outside = _median(words)
+    argv = [sys.executable, "-c", TIMER, str(REPETITIONS), "-m", "toolkit.device", "golden", str(bundle)]
+    outside = _median(argv)
     return Score("images.first-inference", outside / inside, 1 / 1.1, f"{inside:.2f} s", f"{outside:.2f} s"), creation
 
 
-def _median(words: list[str]) -> float:
-    done = subprocess.run(words, check=True, capture_output=True, text=True, cwd=REPOSITORY)
+def _median(argv: list[str]) -> float:
+    done = subprocess.run(argv, check=True, capture_output=True, text=True, cwd=REPOSITORY)
     return float(statistics.median(json.loads(done.stdout)))
 
 

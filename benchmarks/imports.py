@@ -194,8 +194,8 @@ def keras_2_model(path: Path, random: np.random.Generator, tail: str) -> tuple[A
 
     def answer(images: np.ndarray) -> np.ndarray:
         np.save(path.parent / "in.npy", scaled_by(scaling, images))
-        words = [str(KERAS_2), __file__, "--write-keras-2", str(path), tail, str(seed)]
-        subprocess.run(words, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        argv = [str(KERAS_2), __file__, "--write-keras-2", str(path), tail, str(seed)]
+        subprocess.run(argv, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         return np.asarray(np.load(path.parent / "out.npy"))
 
     return answer, scaling, f"Keras 2, {path.suffix}"

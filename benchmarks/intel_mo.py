@@ -32,8 +32,8 @@ def environment() -> Path:
         uv = str(Path(sys.executable).with_name("uv"))
         base = ensure_python("3.9", create_progress())
         subprocess.run([uv, "venv", "--quiet", "--clear", "--python", str(base), str(folder)], check=True)
-        words = [uv, "pip", "install", "--quiet", "--python", str(python), "--no-deps", "--require-hashes"]
-        subprocess.run([*words, "--requirement", str(_LOCK)], check=True)
+        argv = [uv, "pip", "install", "--quiet", "--python", str(python), "--no-deps", "--require-hashes"]
+        subprocess.run([*argv, "--requirement", str(_LOCK)], check=True)
         finished.touch()
     return python
 
@@ -55,7 +55,7 @@ def freeze(file: Path, frozen: Path) -> None:
 
 def convert(frozen: Path, folder: Path) -> float:
     """Seconds that `mo` takes for FP32 and FP16; `folder` then holds fp32.xml and fp16.xml."""
-    words = [str(environment()), str(_ONCE), str(frozen), str(folder)]
+    argv = [str(environment()), str(_ONCE), str(frozen), str(folder)]
     quiet = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    done = subprocess.run(words, check=True, capture_output=True, text=True, env=quiet)
+    done = subprocess.run(argv, check=True, capture_output=True, text=True, env=quiet)
     return float(done.stdout.splitlines()[-1])

@@ -24,8 +24,8 @@ def main() -> None:
     import_module("mo.utils.find_ie_version").find_ie_version(silent=True)
     seconds = 0.0
     for precision in PRECISIONS:
-        words = ["--input_model", frozen, "--output_dir", folder, "--model_name", precision, "--silent"]
-        options = get_all_cli_parser().parse_args([*words, "--data_type", precision.upper()])
+        command = ["--input_model", frozen, "--output_dir", folder, "--model_name", precision, "--silent"]
+        options = get_all_cli_parser().parse_args([*command, "--data_type", precision.upper()])
         options.framework = None
         start = time.perf_counter()
         if driver(options) != 0:

@@ -112,7 +112,7 @@ def fit(data: Features, rows: Sequence[int]) -> logistic.LinearModel:
 def first_images(data: Features, draw: np.random.Generator) -> list[int]:
     """Return the images of the first model."""
     taught = [TAUGHT_HARD if name == HARD else TAUGHT for name in data.names]
-    rows = [draw.choice(np.flatnonzero(data.labels == n), many, replace=False) for n, many in enumerate(taught)]
+    rows = [draw.choice(np.flatnonzero(data.labels == n), count, replace=False) for n, count in enumerate(taught)]
     return [int(row) for row in np.concatenate(rows)]
 
 

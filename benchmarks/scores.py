@@ -58,8 +58,8 @@ def _section(title: str, method: str, scores: Sequence[Score]) -> str:
 
 def machine() -> str:
     """The machine in a few words, and what else it was doing."""
-    found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
-    name = found.group(1) if found else platform.machine()
+    actual = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
+    name = actual.group(1) if actual else platform.machine()
     cores = len(os.sched_getaffinity(0))
     versions = f"Linux {platform.release()}, Python {platform.python_version()}"
     return f"{name}, {cores} cores, {versions}; load average {LOAD_BEFORE:.1f} before it began"

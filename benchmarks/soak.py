@@ -48,7 +48,7 @@ class Soak(ProcessSamples):
     def problems(self) -> list[str]:
         """What went wrong."""
         answered, failed = (self.totals["frames"][name] for name in ("answered", "failed"))  # type: ignore[index]
-        found = {
+        result = {
             f"it ended with {self.code}": self.code != 0,
             f"memory grew by {self.growth_bytes() / 1e6:.1f} MB": self.growth_bytes() > GROWTH_BYTES,
             f"threads grew from {min(self.threads)} to {self.threads[-1]}": self.threads[-1]
@@ -60,7 +60,7 @@ class Soak(ProcessSamples):
             "no image was captured": not self.captures,
             "nothing was streamed": not self.stream_bytes,
         }
-        return [problem for problem, there in found.items() if there]
+        return [problem for problem, there in result.items() if there]
 
 
 def make_root(folder: Path) -> Path:
@@ -107,9 +107,9 @@ def reload(root: Path, soak: Soak) -> None:
 def run(root: Path, seconds: float) -> Soak:
     """The whole run."""
     soak, stopping = Soak(seconds=seconds), threading.Event()
-    words = [sys.executable, "-m", "toolkit.device", "serve", str(root / "current"), "--port", "0", "--fps", str(FPS)]
-    words += ["--capture", str(root / "settings.json")]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY) as app:
+    argv = [sys.executable, "-m", "toolkit.device", "serve", str(root / "current"), "--port", "0", "--fps", str(FPS)]
+    argv += ["--capture", str(root / "settings.json")]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY) as app:
         assert app.stdout is not None
         port = json.loads(app.stdout.readline())["port"]
         image = next((prepared() / "images").glob("*.png")).read_bytes()
@@ -154,12 +154,12 @@ def section(soak: Soak) -> str:
         "what went wrong": "; ".join(soak.problems()) or "nothing",
     }
     table = "".join(f"| {name} | {value} |\n" for name, value in rows.items())
-    words = (
+    argv = (
         "The live app, run by `just soak` with a client on its stream, one on its API, "
         "captures and drift detection, and a new release every minute."
     )
     return (
-        f"{BEGIN}\n## Soak\n\n{words}\n\n| | |\n|---|---|\n{table}\n{datetime.now(UTC):%Y-%m-%d}, {machine()}.\n{END}\n"
+        f"{BEGIN}\n## Soak\n\n{argv}\n\n| | |\n|---|---|\n{table}\n{datetime.now(UTC):%Y-%m-%d}, {machine()}.\n{END}\n"
     )
 
 

@@ -63,10 +63,10 @@ class Setting:
         from toolkit.experiment.compute_profiles import PAPER
 
         program = Path(__file__).with_name("papers.py")
-        words = [self.pythons[build], program, what, self.folder, self.epochs]
-        return _run(words, PAPER.applied_environment())
+        argv = [self.pythons[build], program, what, self.folder, self.epochs]
+        return _run(argv, PAPER.applied_environment())
 
-    def in_turns(self, what: str) -> dict[str, list[dict[str, Any]]]:
+    def interleaved(self, what: str) -> dict[str, list[dict[str, Any]]]:
         """By "ours" and the builds: every repetition, each first every other time."""
         taken: dict[str, list[dict[str, Any]]] = {"ours": [], **{build: [] for build in self.pythons}}
         for measure in range(self.repetitions):
@@ -78,7 +78,7 @@ class Setting:
 
 def top(setting: Setting) -> int:
     """How much sooner both heads are trained, and whether they are as good."""
-    taken = setting.in_turns("top")
+    taken = setting.interleaved("top")
     their_build, score = _compared("train.top", taken, TOP_GOAL)
     images = sum(1 for _ in (setting.folder / "images").rglob("*.jpg"))
     method = TOP_METHOD.format(
@@ -92,7 +92,7 @@ def top(setting: Setting) -> int:
 
 def pipeline(setting: Setting) -> int:
     """How much sooner the images are there."""
-    _, score = _compared("train.pipeline", setting.in_turns("pipeline"), PIPELINE_GOAL)
+    _, score = _compared("train.pipeline", setting.interleaved("pipeline"), PIPELINE_GOAL)
     method = PIPELINE_METHOD.format(
         epochs=setting.epochs, builds=_build_names(setting), repetitions=setting.repetitions
     )
@@ -127,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _compared(name: str, taken: dict[str, list[dict[str, Any]]], goal: float) -> tuple[str, Score]:
     """The faster of their builds, and the score against it."""
-    medians = {who: statistics.median(each["seconds"] for each in turns) for who, turns in taken.items()}
+    medians = {who: statistics.median(each["seconds"] for each in runs) for who, runs in taken.items()}
     ours = medians.pop("ours")
     build, theirs = min(medians.items(), key=lambda item: item[1])
     return build, Score(name, theirs / ours, goal, f"{ours:.2f} s", f"{theirs:.2f} s ({build})")
@@ -154,9 +154,9 @@ def _build_names(setting: Setting) -> str:
     return " and ".join(f"the {build} build" for build in setting.pythons)
 
 
-def _run(words: Sequence[object], environment: dict[str, str] | None = None) -> dict[str, Any]:
+def _run(argv: Sequence[object], environment: dict[str, str] | None = None) -> dict[str, Any]:
     """A process that prints JSON last."""
-    plain = [str(word) for word in words]
+    plain = [str(word) for word in argv]
     done = subprocess.run(plain, check=False, capture_output=True, text=True, env=environment)
     if done.returncode:
         sys.exit(f"{' '.join(plain)}\n{done.stderr}")

@@ -93,7 +93,7 @@ def top(folder: Path, workspace: Path) -> dict[str, object]:
             again = plan.model_copy(update={"train": plan.train.model_copy(update={"seed": seed})})
             models += [m for trial in again.trials() for m in train_trial(again, trial, split, place, store, Silent())]
     heads = {model.head: [m.evaluation.accuracy for m in models if m.head == model.head] for model in models}
-    return {"seconds": seconds, "accuracies": {head: statistics.median(found) for head, found in heads.items()}}
+    return {"seconds": seconds, "accuracies": {head: statistics.median(result) for head, result in heads.items()}}
 
 
 def pipeline(folder: Path, workspace: Path) -> dict[str, object]:

@@ -8,4 +8,4 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export SOURCE=https://git.example/edge-vision-toolkit # the tests read it from the labels
 readonly uncompressed=output=type=image,compression=uncompressed
 .venv/bin/python images/build.py all --set="train.$uncompressed" --set="legacy-*.$uncompressed"
-.venv/bin/pytest -m engine tests/images tests/house/test_wheel.py tests/deploy/test_containers.py tests/deploy/test_status.py tests/train/test_in_container.py "$@"
+.venv/bin/pytest -m engine tests/images tests/repository/test_wheel.py tests/deploy/test_containers.py tests/deploy/test_status.py tests/train/test_in_container.py "$@"

@@ -24,13 +24,13 @@ stdout is data, stderr is messages. Exit codes: 0 done, 1 some devices or checks
 Every command has `--help`. Options before the command apply to all of them: `toolkit -v COMMAND` logs
 more, `-vv` also tracebacks, `-q` errors only; `--log-format json` writes messages as JSON lines.
 `toolkit --version` prints the versions of all parts. `NO_COLOR` is respected,
-and on a terminal that cannot move its cursor (`TERM=dumb`) there are lines instead of bars.
+and a terminal that cannot move its cursor (`TERM=dumb`) gets lines instead of progress bars.
 
-## Defaults of your own
+## Your own defaults
 
 `~/.config/edge-vision-toolkit/config.toml` (`$XDG_CONFIG_HOME` and `TOOLKIT_CONFIG=FILE` are respected)
 sets defaults for options by their long names: at the top for every command that has the option, in a
-table for one command or a group. The command line and the environment go before it. Unknown keys are
+table for one command or a group. The command line and the environment take precedence. Unknown keys are
 errors. `--json` has no default.
 
 ```toml

@@ -18,8 +18,8 @@ Written by `just docs-reliability` from the tests marked `fault`; a test fails w
 test on devices behind real SSH servers. It brings the fault about, then asserts three things:
 
 1. every device serves the release named here, whole: all its bytes are right;
-2. the report says what happened, in words that match those of the third column;
-3. the next run, with nothing else done than what the row says, ends with every device serving the new release.
+2. the report says what happened, and matches the pattern in the third column;
+3. the next run, with nothing done but what the row says, ends with every device serving the new release.
 
 "Old" is the release that was served before, "new" the one that was being rolled out. Power is cut there by ending every process
 of a device at once; on a booted arm64 machine, whose disk loses what was not written, it is cut by
@@ -36,7 +36,7 @@ class Fault:
 
     what: str
     serves: str
-    says: str
+    reports: str
     test: str
     """Path and name in pytest's notation."""
     arguments: tuple[str, ...]
@@ -70,7 +70,7 @@ def _faults_in(path: Path) -> Iterator[Fault]:
             yield Fault(
                 what=ast.literal_eval(call.args[0]),
                 serves=values["serves"],
-                says=values["says"],
+                reports=values["reports"],
                 test=f"{path.relative_to(HOUSE)}::{function.name}",
                 arguments=tuple(argument.arg for argument in function.args.args),
                 tiers=tuple(name for name in marks if name not in {"parametrize", "timeout"}),
@@ -89,7 +89,7 @@ def _row(fault: Fault) -> str:
     file, _, name = fault.test.partition("::")
     tiers = "".join(f"; `{tier}`" for tier in fault.tiers)
     test = f"[{name.removeprefix('test_').replace('_', ' ')}](../{file}){tiers}"
-    return f"| {fault.what} | {fault.serves} | `{fault.says.replace('|', chr(92) + '|')}` | {test} |"
+    return f"| {fault.what} | {fault.serves} | `{fault.reports.replace('|', chr(92) + '|')}` | {test} |"
 
 
 if __name__ == "__main__":

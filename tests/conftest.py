@@ -108,25 +108,25 @@ def contrasts() -> str:
 
 @dataclass(frozen=True)
 class Aftermath:
-    """Holds what a test's marker `fault(what, serves=…, says=…)` promises; docs/reliability.md is made of those."""
+    """Holds what a test's marker `fault(what, serves=…, reports=…)` promises; docs/reliability.md is generated from those."""
 
     serves: str
-    says: str
+    reports: str
 
     def hold(
         self, devices: Sequence[Device], old: Path | None, new: Path, message: object, heal: Callable[[], object]
     ) -> None:
-        """The release named by the marker serves whole on each of `devices`, `said` is a report that has the marker's words,
-        and `heal`, the next run, brings all of them to `new`. `old` and `new` are bundles' folders, `old` None is nothing.
+        """The release named by the marker is complete and serves on each of `devices`, `message` matches the marker's pattern,
+        and `heal`, the next run, brings all of them to `new`. `old` and `new` are bundles' folders; `old` None is nothing.
         """
         named = {"old": old.name if old else None, "new": new.name}
         allowed = {named[word] for word in self.serves.split(" or ")}
-        found = {device.name: serving_whole(device) for device in devices}
-        assert set(found.values()) <= allowed, found
-        assert re.search(self.says, str(message)), message
+        actual = {device.name: serving_whole(device) for device in devices}
+        assert set(actual.values()) <= allowed, actual
+        assert re.search(self.reports, str(message)), message
         heal()
-        found = {device.name: serving_whole(device) for device in devices}
-        assert set(found.values()) == {new.name}, found
+        actual = {device.name: serving_whole(device) for device in devices}
+        assert set(actual.values()) == {new.name}, actual
 
 
 def serving_whole(device: Device) -> str | None:

@@ -61,9 +61,9 @@ with part_folder(Path(sys.argv[1])) as part, atomic_write(Path(sys.argv[1], "f")
 
 
 def test_parts_are_removed_once_their_process_is_killed(tmp_path: Path) -> None:
-    words = [sys.executable, "-c", KILLED, str(tmp_path)]
-    dead = subprocess.run([*words, "die"], stdout=subprocess.PIPE, check=False)
-    with subprocess.Popen([*words, "wait"], stdout=subprocess.PIPE, stdin=subprocess.PIPE) as alive:
+    command = [sys.executable, "-c", KILLED, str(tmp_path)]
+    dead = subprocess.run([*command, "die"], stdout=subprocess.PIPE, check=False)
+    with subprocess.Popen([*command, "wait"], stdout=subprocess.PIPE, stdin=subprocess.PIPE) as alive:
         assert alive.stdout is not None
         assert (dead.stdout, alive.stdout.readline()) == (b"written\n",) * 2
         assert len(list(tmp_path.iterdir())) == 2, "the second process has removed the parts of the first"

@@ -95,9 +95,9 @@ def experiment(tmp_path: Path) -> Path:
     return path
 
 
-def run(experiment: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def run(experiment: Path, *options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "toolkit", "run", str(experiment), "--workspace", str(experiment.parent / "work")]
-    return subprocess.run([*command, *words], capture_output=True, text=True, check=False)
+    return subprocess.run([*command, *options], capture_output=True, text=True, check=False)
 
 
 @pytest.mark.timeout(600)
@@ -154,7 +154,7 @@ KINDS = (("disc",), ("bar",), ("bar", "disc"), ())
 
 
 @pytest.fixture
-def many(tmp_path: Path) -> Path:
+def multi_label(tmp_path: Path) -> Path:
     """The same shapes, two or none in an image, as PASCAL VOC lays them out."""
     root, rng = tmp_path / "VOCdevkit" / "VOC2007", np.random.default_rng(5)
     for folder in ("JPEGImages", "Annotations", "ImageSets/Main"):
@@ -178,8 +178,8 @@ def many(tmp_path: Path) -> Path:
 
 
 @pytest.mark.timeout(600)
-def test_run_measures_a_fleet_when_images_have_many_labels(many: Path) -> None:
-    done = run(many, "--json", "--limit", "local-1")
+def test_run_measures_a_fleet_when_images_have_many_labels(multi_label: Path) -> None:
+    done = run(multi_label, "--json", "--limit", "local-1")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert result["failed"] == []
@@ -192,25 +192,25 @@ def test_run_measures_a_fleet_when_images_have_many_labels(many: Path) -> None:
     # a model of so few steps is undecided: a processor that computes in BF16 by itself may say other labels
     assert {rule for record in result["records"] for rule in record["broken_rules"]} <= {"accuracy-below-reference"}
     assert all(record["images"] == 12 and "micro_f1" in record["facts"] for record in accuracies)
-    page = (many.parent / "work" / "reports" / "shapes" / "index.html").read_text(encoding="utf-8")
+    page = (multi_label.parent / "work" / "reports" / "shapes" / "index.html").read_text(encoding="utf-8")
     assert "multi-sigmoid" in page
 
-    work = many.parent / "work"
+    work = multi_label.parent / "work"
     ((keras,), bundle) = work.glob("runs/*/*/fine-tune/model.keras"), work / "bundles" / result["bundles"][-2]["digest"]
-    image = str(many.parent / "VOCdevkit" / "VOC2007" / "JPEGImages" / "test02.jpg")
+    image = str(multi_label.parent / "VOCdevkit" / "VOC2007" / "JPEGImages" / "test02.jpg")
     predictions = [ask("predict", str(model), image)["predictions"][0] for model in (keras, bundle)]
     assert all(len(one["ranking"]) == 2 and set(one["labels"]) <= {"bar", "disc"} for one in predictions)
-    again = ask("evaluate", str(keras), "--data", str(many.parent / "VOCdevkit"), "--workspace", str(work))
+    again = ask("evaluate", str(keras), "--data", str(multi_label.parent / "VOCdevkit"), "--workspace", str(work))
     assert again["multilabel"] == judged["multilabel"]
     # what a bundle is asked without Keras: labels at 1/2 may be others after rounding
-    converted = ask("evaluate", str(bundle), "--data", str(many.parent / "VOCdevkit"), "--workspace", str(work))
+    converted = ask("evaluate", str(bundle), "--data", str(multi_label.parent / "VOCdevkit"), "--workspace", str(work))
     assert converted["images"] == judged["images"]
     assert converted["multilabel"]["micro"]["f1"] == pytest.approx(judged["multilabel"]["micro"]["f1"], abs=0.1)
     checked = ask("check", str(bundle), "--workspace", str(work))["checks"]
     assert {one["outcome"] for one in checked if one["name"] in {"digests", "golden"}} == {"passed"}
 
 
-def ask(*words: str, without: Path | None = None) -> Any:
+def ask(*options: str, without: Path | None = None) -> Any:
     """A verb's JSON; `without` is a new folder that hides TensorFlow and Keras."""
     environment = dict(os.environ)
     if without is not None:
@@ -218,7 +218,7 @@ def ask(*words: str, without: Path | None = None) -> Any:
         for name in ("tensorflow", "keras"):
             (without / f"{name}.py").write_text(f"raise RuntimeError('{name} is imported')")
         environment["PYTHONPATH"] = str(without)
-    argv = [sys.executable, "-m", "toolkit", *words, "--json"]
+    argv = [sys.executable, "-m", "toolkit", *options, "--json"]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -228,8 +228,8 @@ def ask(*words: str, without: Path | None = None) -> Any:
 def test_run_resumes_without_loss_when_killed_at_any_stage(experiment: Path) -> None:
     work = experiment.parent / "work"
     experiment.write_text(TWO_STAGES)
-    for words in ("top: epoch 1/", "── conversion", "── deployment"):
-        assert kill_when(words, experiment) == -signal.SIGKILL
+    for text in ("top: epoch 1/", "── conversion", "── deployment"):
+        assert kill_when(text, experiment) == -signal.SIGKILL
     last = run(experiment)
     assert last.returncode == 0, last.stderr
     assert "top: trained already, skipped" in last.stderr
@@ -255,13 +255,13 @@ def test_models_are_ranked_by_the_weights_that_were_saved() -> None:
     assert sorted([surer, worse, imported, better], key=validation_score) == [imported, worse, better, surer]
 
 
-def kill_when(words: str, experiment: Path) -> int:
+def kill_when(text: str, experiment: Path) -> int:
     """Run the line and kill it when it says so; its exit code."""
     log = experiment.with_suffix(".log")
     command = [sys.executable, "-m", "toolkit", "run", str(experiment), "--workspace", str(experiment.parent / "work")]
     with log.open("w") as stream:
         process = subprocess.Popen(command, stdout=stream, stderr=stream)
-    while words not in log.read_text() and process.poll() is None:
+    while text not in log.read_text() and process.poll() is None:
         time.sleep(0.02)
     process.kill()
     return process.wait()

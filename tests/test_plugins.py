@@ -57,8 +57,8 @@ def test_a_data_format_is_a_source(installed: Path, tmp_path: Path) -> None:
         (tmp_path / f"{name}.png").write_bytes(png(pixels, 2))
     (tmp_path / "images.txt").write_text("warm: red.png\ncold: blue.png\n")
     argv = ("-m", "toolkit", "data", "inspect", tmp_path / "images.txt", "--source", "name_list", "--json")
-    found = run(installed, *argv, "--workspace", tmp_path / "w")
-    assert set(json.loads(found.stdout)["labels"]) == {"warm", "cold"}, found.stderr
+    result = run(installed, *argv, "--workspace", tmp_path / "w")
+    assert set(json.loads(result.stdout)["labels"]) == {"warm", "cold"}, result.stderr
     without = run(None, *argv, "--workspace", tmp_path / "w")
     assert without.returncode == 2
     assert "unknown data format 'name_list'" in without.stderr

@@ -60,8 +60,8 @@ def test_outliers_need_three_devices_and_sound_records(make: Any) -> None:
 
 
 def test_outliers_go_by_a_devices_newest_record(make: Any) -> None:
-    mended = [make(device="pi-x", day=1, ms=30), make(device="pi-x", day=2, ms=10)]
-    assert find_outliers([*fleet_of(make, 6), *mended], NAMES) == ()
+    faster = [make(device="pi-x", day=1, ms=30), make(device="pi-x", day=2, ms=10)]
+    assert find_outliers([*fleet_of(make, 6), *faster], NAMES) == ()
 
 
 def test_outliers_that_are_one_machine_differ_by_the_moment(make: Any) -> None:
@@ -70,5 +70,5 @@ def test_outliers_that_are_one_machine_differ_by_the_moment(make: Any) -> None:
     (outlier,) = find_outliers([*others, make(device="late", ms=15, facts=same, after={"load_1min": 3.0})], NAMES)
     assert outlier.causes == (
         "load 3.0, the others 0.9",
-        "it shares its machine with others: another moment, not another device",
+        "several devices share this machine: a slow moment, not a slow device",
     )

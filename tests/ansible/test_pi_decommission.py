@@ -33,8 +33,8 @@ def test_host_key_changes_and_the_new_one_is_pinned(play: Play, provisioned: Pi)
 def test_login_key_changes_and_the_old_one_is_refused(play: Play, provisioned: Pi, tmp_path: Path) -> None:
     old = f"{provisioned.device.key_file}.pub"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "new"], check=True)
-    words = ("rotate-keys.yml", "-e", f"rotate_login_key={tmp_path}/new", "-e", f"rotate_old_key={old}")
-    done = play("-i", provisioned.inventory, *words)
+    argv = ("rotate-keys.yml", "-e", f"rotate_login_key={tmp_path}/new", "-e", f"rotate_old_key={old}")
+    done = play("-i", provisioned.inventory, *argv)
     assert changed(done) == 2
     assert "Set the new key in the inventory" in done.stdout
     with pytest.raises(RuntimeError, match="Permission denied"):
@@ -56,12 +56,12 @@ def test_decommission_is_refused_until_it_is_confirmed(play: Play, provisioned: 
 
 def test_decommission_removes_everything_and_is_idempotent(play: Play, provisioned: Pi) -> None:
     assert changed(play("-i", provisioned.inventory, "decommission.yml", "--check", "--diff")) > 0
-    words = ("decommission.yml", "-e", "decommission_confirmed=true")
-    assert changed(play("-i", provisioned.inventory, *words)) > 0
+    argv = ("decommission.yml", "-e", "decommission_confirmed=true")
+    assert changed(play("-i", provisioned.inventory, *argv)) > 0
     assert not provisioned.host.file("/opt/toolkit").exists
     assert not provisioned.host.user("toolkit").exists
     assert provisioned.sh("systemctl list-unit-files --no-legend 'toolkit-*' || true") == ""
     assert provisioned.sh("systemctl --failed --no-legend") == ""
     left = provisioned.sh("find /etc /opt /usr/local /var/lib /var/log -name '*toolkit*'").splitlines()
     assert set(left) == {"/etc/apt/apt.conf.d/52toolkit-updates", "/etc/ssh/sshd_config.d/10-toolkit.conf"}
-    assert changed(play("-i", provisioned.inventory, *words)) == 0
+    assert changed(play("-i", provisioned.inventory, *argv)) == 0

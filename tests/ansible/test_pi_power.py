@@ -58,8 +58,8 @@ def test_power_cut_leaves_a_whole_release_serving(
     deploy(provisioned, tiny_bundle, tmp_path / "old")
     new = padded(tiny_bundle, tmp_path)
     serves, releases = provisioned.sh(f"readlink {ROOT}/current && ls {ROOT}/releases").strip().split("\n", 1)
-    words = [BIN / "toolkit", "deploy", new, "--fleet", "--inventory", provisioned.inventory, "--workspace", tmp_path]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as rollout:
+    argv = [BIN / "toolkit", "deploy", new, "--fleet", "--inventory", provisioned.inventory, "--workspace", tmp_path]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as rollout:
         provisioned.sh(f"SERVES={serves} RELEASES='{releases}'; until {SIGNS[moment]}; do sleep 0.02; done")
         send_command(provisioned.machine, "quit")
         output, _ = rollout.communicate()

@@ -34,8 +34,8 @@ DATA = "/data"
 Shell = Callable[[str], str]
 
 
-def run(*words: str | Path, stdin: str | None = None) -> str:
-    return subprocess.run(words, check=True, input=stdin, capture_output=True, text=True).stdout
+def run(*argv: str | Path, stdin: str | None = None) -> str:
+    return subprocess.run(argv, check=True, input=stdin, capture_output=True, text=True).stdout
 
 
 @pytest.fixture(scope="module", params=list(PYTHONS))
@@ -423,14 +423,14 @@ def with_sudo(shell: Shell) -> None:
 @pytest.mark.parametrize("suite", ["trixie"], indirect=True)  # the overlay is for the current Debian
 @pytest.mark.usefixtures("with_sudo")
 def test_data_lies_outside_of_the_overlay(play: Play, provisioned: Path, shell: Shell) -> None:
-    words = ("-i", provisioned, "provision-pi.yml", "--tags", "data_partition,overlay_root", "-e")
-    done = play(*words, "toolkit_overlay_root=true")
+    argv = ("-i", provisioned, "provision-pi.yml", "--tags", "data_partition,overlay_root", "-e")
+    done = play(*argv, "toolkit_overlay_root=true")
     assert done.returncode == 2
     assert "LABEL=toolkit-data is not there" in " ".join(done.stdout.split())
     shell("echo '{}' >/var/lib/toolkit-agent/floors.json")
     before = shell("stat -c '%U:%G %a' /opt/toolkit /opt/toolkit/releases /opt/toolkit/venv/bin/python")
     protected = json.dumps({"toolkit_overlay_root": True, "data_partition_source": DATA})
-    assert changed(play(*words, protected)) > 0
+    assert changed(play(*argv, protected)) > 0
     assert shell("stat -c '%U:%G %a' /opt/toolkit /opt/toolkit/releases /opt/toolkit/venv/bin/python") == before
     assert shell("/opt/toolkit/venv/bin/python -c 'import openvino; print(1)'").strip() == "1"
     for folder in ("/opt/toolkit", "/var/lib/toolkit-agent", "/var/lib/systemd/timesync"):
@@ -438,8 +438,8 @@ def test_data_lies_outside_of_the_overlay(play: Play, provisioned: Path, shell: 
     assert shell(f"cat {DATA}/var/lib/toolkit-agent/floors.json").strip() == "{}"
     assert shell("cat /etc/overlayroot.local.conf").strip() == 'overlayroot="tmpfs:recurse=0"'
     assert shell("apt-config shell state APT::Periodic::Enable").strip() == "state='0'"
-    assert changed(play(*words, protected)) == 0
-    assert changed(play(*words, protected, "--check")) == 0
+    assert changed(play(*argv, protected)) == 0
+    assert changed(play(*argv, protected, "--check")) == 0
 
 
 @pytest.mark.parametrize("suite", ["trixie"], indirect=True)  # the overlay is for the current Debian

@@ -126,13 +126,13 @@ def test_plays_have_tags_and_modules_of_ansible_core(ansible_dir: Path) -> None:
     ],
 )
 def test_roles_refuse_values_before_they_do_anything(
-    play: Play, tmp_path: Path, role: str, variables: dict[str, object], says: str
+    play: Play, tmp_path: Path, role: str, variables: dict[str, object], message: str
 ) -> None:
     playbook = tmp_path / "play.yml"
     playbook.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "roles": [{"role": role}]}]))
     done = play("-i", "localhost,", "-c", "local", playbook, "-e", json.dumps(variables))
     assert done.returncode == 2
-    assert says in done.stdout + done.stderr
+    assert message in done.stdout + done.stderr
     assert "ok=0" in done.stdout
 
 
@@ -307,10 +307,10 @@ def advice(play: Play, tmp_path_factory: pytest.TempPathFactory) -> dict[str, st
 
 @pytest.mark.parametrize("number", range(len(CASES)))
 def test_preflight_says_all_that_is_wrong_and_what_to_do(advice: dict[str, str], number: int) -> None:
-    _, _, says = CASES[number]
+    _, _, message = CASES[number]
     output = advice.get(f"case{number}", "")
-    assert bool(output) == bool(says), output
-    assert [arguments for arguments in says if arguments not in output] == [], output
+    assert bool(output) == bool(message), output
+    assert [arguments for arguments in message if arguments not in output] == [], output
 
 
 def test_measure_prints_json_when_the_folder_is_not_there_yet(ansible_dir: Path) -> None:

@@ -22,8 +22,8 @@ def documented(container_image: str) -> list[str]:
     (line,) = (
         line for line in text.splitlines() if line.startswith("    docker run ") and f" {container_image} " in line
     )
-    words = shlex.split(line)
-    return [MEANT.get(word, word) for word in words[: words.index(container_image)]]
+    argv = shlex.split(line)
+    return [MEANT.get(word, word) for word in argv[: argv.index(container_image)]]
 
 
 def written(ansible_dir: Path, container_image: str, accelerator: str) -> list[str]:
@@ -38,8 +38,8 @@ def written(ansible_dir: Path, container_image: str, accelerator: str) -> list[s
         "\\\n", " "
     )
     (line,) = (line for line in text.splitlines() if line.startswith("exec docker run "))
-    words = shlex.split(line)
-    return words[1 : words.index(container_image)]
+    argv = shlex.split(line)
+    return argv[1 : argv.index(container_image)]
 
 
 @pytest.mark.parametrize(
@@ -50,6 +50,6 @@ def test_role_runs_a_release_as_the_docs_say(ansible_dir: Path, container_image:
 
 
 def test_containers_may_open_usb_devices_for_a_stick_only(ansible_dir: Path) -> None:
-    words = written(ansible_dir, "x:y", "MYRIAD")
-    assert words[words.index("--device-cgroup-rule") + 1] == "c 189:* rmw"
+    argv = written(ansible_dir, "x:y", "MYRIAD")
+    assert argv[argv.index("--device-cgroup-rule") + 1] == "c 189:* rmw"
     assert "--device-cgroup-rule" not in written(ansible_dir, "x:y", "CPU")

@@ -26,7 +26,7 @@ LABELS = ("dark", "light")
 
 
 @dataclass
-class Room:
+class BenchSetup:
     """What the bench is called with."""
 
     workspace: Workspace
@@ -37,14 +37,14 @@ class Room:
 
 
 @pytest.fixture
-def room(workspace: Workspace, tiny_bundle: Path) -> Iterator[Room]:
+def setup(workspace: Workspace, tiny_bundle: Path) -> Iterator[BenchSetup]:
     with Store(workspace.database) as store:
         split = drawn_split(workspace)
         bundle = adopted(tiny_bundle, split, workspace)
         store.put(split)
         store.put(bundle)
         spec = BenchSpec(seconds=0.2, queries=64, precision="f32")
-        yield Room(workspace, store, split, bundle, spec)
+        yield BenchSetup(workspace, store, split, bundle, spec)
 
 
 def drawn_split(workspace: Workspace, each: int = 6) -> Split:

@@ -58,53 +58,53 @@ def test_choice_is_none_without_an_eligible_form() -> None:
     )
 
 
-def variant_of(room: Any, name: str, target: str = "cpu") -> Bundle:
+def variant_of(setup: Any, name: str, target: str = "cpu") -> Bundle:
     """The room's bundle as another variant of the same model, with a file more."""
-    part = room.workspace.folder("bundles") / "part"
-    shutil.copytree(room.workspace.absolute(room.bundle.path), part)
+    part = setup.workspace.folder("bundles") / "part"
+    shutil.copytree(setup.workspace.absolute(setup.bundle.path), part)
     manifest = json.loads((part / "manifest.json").read_bytes())
     manifest |= {"name": name, "target": target}
     folder = sealed(part, manifest)
     bundle = dataclasses.replace(
-        room.bundle,
+        setup.bundle,
         digest=folder.name,
         name=name,
         target=target,
-        path=room.workspace.relative(folder),
-        size_bytes=room.bundle.size_bytes + 1,
+        path=setup.workspace.relative(folder),
+        size_bytes=setup.bundle.size_bytes + 1,
     )
-    room.store.put(bundle)
+    setup.store.put(bundle)
     return bundle
 
 
-def unfit(manifest: Mapping[str, Any], device: Device, facts: DeviceFacts) -> Iterator[Problem]:
+def incompatible(manifest: Mapping[str, Any], device: Device, facts: DeviceFacts) -> Iterator[Problem]:
     assert facts.device == device.name
     if manifest["name"] == "refused":
         yield Problem("its core cannot run it", device.name)
 
 
 def test_one_device_of_a_kind_measures_every_form(
-    room: Any, devices: tuple[Device, ...], capfd: pytest.CaptureFixture[str]
+    setup: Any, devices: tuple[Device, ...], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    other, refused = variant_of(room, "other"), variant_of(room, "refused")
+    other, refused = variant_of(setup, "other"), variant_of(setup, "refused")
     gone = dataclasses.replace(devices[2], port=1)
     result = choose_variants(
-        [room.bundle],
+        [setup.bundle],
         [*devices[:2], gone],
-        room.spec,
-        unfit,
-        workspace=room.workspace,
-        store=room.store,
+        setup.spec,
+        incompatible,
+        workspace=setup.workspace,
+        store=setup.store,
         progress=Silent(),
         forks=3,
     )
     (choice,) = result.choices
-    assert room.store.all(VariantChoice) == (choice,)
+    assert setup.store.all(VariantChoice) == (choice,)
     assert choice.device == devices[0].name
     assert choice.kind.endswith(", CPU")
-    assert choice.bundle in {room.bundle.digest, other.digest}
+    assert choice.bundle in {setup.bundle.digest, other.digest}
     by_bundle = {variant.bundle: variant for variant in choice.variants}
-    assert by_bundle.keys() == {room.bundle.digest, other.digest, refused.digest}
+    assert by_bundle.keys() == {setup.bundle.digest, other.digest, refused.digest}
     assert (by_bundle[refused.digest].excluded, by_bundle[refused.digest].p90_ms) == ("its core cannot run it", None)
     for variant in choice.variants[:2]:
         assert (variant.excluded, variant.accuracy) == ("", 1.0)
@@ -115,19 +115,19 @@ def test_one_device_of_a_kind_measures_every_form(
     assert ("fastest: " in output, "out: its core cannot run it" in output) == (True, True)
 
 
-def test_form_below_the_accuracy_bound_is_not_eligible(room: Any, devices: tuple[Device, ...]) -> None:
-    folder = room.workspace.absolute(room.bundle.path)
+def test_form_below_the_accuracy_bound_is_not_eligible(setup: Any, devices: tuple[Device, ...]) -> None:
+    folder = setup.workspace.absolute(setup.bundle.path)
     manifest = json.loads((folder / "manifest.json").read_bytes())
     manifest["parity"]["reference_accuracy"] = 1.2  # more than this model can reach
     folder = sealed(folder, manifest)
-    bundle = dataclasses.replace(room.bundle, digest=folder.name, path=room.workspace.relative(folder))
+    bundle = dataclasses.replace(setup.bundle, digest=folder.name, path=setup.workspace.relative(folder))
     result = choose_variants(
         [bundle],
         devices[:1],
-        room.spec,
-        unfit,
-        workspace=room.workspace,
-        store=room.store,
+        setup.spec,
+        incompatible,
+        workspace=setup.workspace,
+        store=setup.store,
         progress=Silent(),
         forks=1,
     )

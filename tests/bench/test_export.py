@@ -83,27 +83,27 @@ def test_json_and_parquet_keep_every_sample(tmp_path: Path) -> None:
 
 def prometheus(records: tuple[BenchRecord, ...]) -> dict[tuple[str, str], float]:
     """Every sample by its name and labels, each line checked against the grammar of the text format."""
-    found: dict[tuple[str, str], float] = {}
+    result: dict[tuple[str, str], float] = {}
     for line in FORMATS["prom"](records, NAMES).decode().splitlines():
         if not line.startswith("# "):
             match = SAMPLE.match(line)
             assert match, line
-            assert (match[1], match[2]) not in found
-            found[match[1], match[2]] = float(match[3])
-    return found
+            assert (match[1], match[2]) not in result
+            result[match[1], match[2]] = float(match[3])
+    return result
 
 
 def test_prometheus_gives_base_units_and_the_newest_record() -> None:
-    found = prometheus((record(1), record(2, samples_ms=tuple([20.0] * 64))))
+    result = prometheus((record(1), record(2, samples_ms=tuple([20.0] * 64))))
     labels = 'device="pi-1",model="odd \\"name\\"\\\\",scenario="single-stream",accelerator="CPU",quick="true"'
-    assert found["latency_seconds", f'{labels},quantile="0.9"'] == pytest.approx(0.02)
-    assert found["latency_seconds_count", labels] == 64
-    assert found["temperature_celsius", labels] == 61.5
-    assert found["time_seconds", labels] == datetime(2026, 11, 2, 10, tzinfo=UTC).timestamp()
+    assert result["latency_seconds", f'{labels},quantile="0.9"'] == pytest.approx(0.02)
+    assert result["latency_seconds_count", labels] == 64
+    assert result["temperature_celsius", labels] == 61.5
+    assert result["time_seconds", labels] == datetime(2026, 11, 2, 10, tzinfo=UTC).timestamp()
 
 
 def test_prometheus_gives_no_figure_when_a_rule_is_broken() -> None:
-    found = prometheus((record(1), record(2, broken_rules=("throttled",))))
-    names = {name: value for (name, _), value in found.items()}
+    result = prometheus((record(1), record(2, broken_rules=("throttled",))))
+    names = {name: value for (name, _), value in result.items()}
     assert (names["valid"], names["throttled"]) == (0, 1)
     assert "latency_seconds" not in names

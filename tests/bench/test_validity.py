@@ -48,10 +48,10 @@ def test_broken_rules_are_none_when_all_is_well(scenario: str) -> None:
 
 
 def put(*path: str) -> Callable[[dict[str, Any], Any], None]:
-    def change(found: dict[str, Any], value: Any) -> None:
+    def change(result: dict[str, Any], value: Any) -> None:
         for key in path[:-1]:
-            found = found[key]
-        found[path[-1]] = value
+            result = result[key]
+        result[path[-1]] = value
 
     return change
 
@@ -75,15 +75,15 @@ CASES = [
 
 @pytest.mark.parametrize(("rule", "change", "value"), CASES)
 def test_broken_rules_name_the_rule_when_it_is_broken(rule: str, change: Callable[..., None], value: Any) -> None:
-    found = record()
-    change(found, value)
-    assert broken_rules(found, TARGET, accuracy()) == (rule,)
+    result = record()
+    change(result, value)
+    assert broken_rules(result, TARGET, accuracy()) == (rule,)
 
 
 def test_broken_rules_name_all_broken_in_table_order() -> None:
-    found = record()
-    found["bundle"], found["wall_s"], found["environment"]["before"]["throttled"] = "another", 0.6, 1
-    assert broken_rules(found, TARGET, None) == (
+    result = record()
+    result["bundle"], result["wall_s"], result["environment"]["before"]["throttled"] = "another", 0.6, 1
+    assert broken_rules(result, TARGET, None) == (
         "other-bundle",
         "limits-not-reached",
         "throttled",
@@ -94,20 +94,20 @@ def test_broken_rules_name_all_broken_in_table_order() -> None:
 @pytest.mark.parametrize("scenario", ["single-stream", "offline", "accuracy"])
 def test_accuracy_gate_marks_speeds_when_the_model_is_worse(scenario: str) -> None:
     worse = accuracy() | {"accuracy": 0.97}
-    found = worse if scenario == "accuracy" else record(scenario)
-    assert broken_rules(found, TARGET, worse) == ("accuracy-below-reference",)
+    result = worse if scenario == "accuracy" else record(scenario)
+    assert broken_rules(result, TARGET, worse) == ("accuracy-below-reference",)
 
 
 def test_accuracy_pass_is_incomplete_when_an_image_is_missing() -> None:
-    found = accuracy()
-    found["samples_ms"] = found["samples_ms"][1:]
-    assert broken_rules(found, TARGET, found) == ("limits-not-reached",)
+    result = accuracy()
+    result["samples_ms"] = result["samples_ms"][1:]
+    assert broken_rules(result, TARGET, result) == ("limits-not-reached",)
 
 
 def test_offline_samples_are_impossible_when_they_do_not_ascend() -> None:
-    found = record("offline")
-    found["samples_ms"] = [20.0, 10.0, *found["samples_ms"][2:]]
-    assert broken_rules(found, TARGET, accuracy()) == ("samples-impossible",)
+    result = record("offline")
+    result["samples_ms"] = [20.0, 10.0, *result["samples_ms"][2:]]
+    assert broken_rules(result, TARGET, accuracy()) == ("samples-impossible",)
 
 
 @pytest.mark.parametrize(
@@ -133,10 +133,10 @@ def test_throttled_since_boot_counts_only_when_new(before: int, after: int) -> N
 
 
 def test_broken_rules_change_nothing() -> None:
-    found, other = record(), accuracy()
-    copies = copy.deepcopy((found, other))
-    broken_rules(found, TARGET, other)
-    assert (found, other) == copies
+    result, other = record(), accuracy()
+    copies = copy.deepcopy((result, other))
+    broken_rules(result, TARGET, other)
+    assert (result, other) == copies
 
 
 def test_every_rule_has_a_case() -> None:

@@ -127,8 +127,8 @@ def test_a_killed_collect_is_continued(
     content = jpeg(1, quality=100, size=1500)
     digest = put(devices[0], content)
     part = workspace.root / "captures" / "parts" / digest
-    words = ["collect", "--fleet", "--inventory", write_inventory(devices[:1]), "--workspace", workspace.root]
-    command = [sys.executable, "-m", "toolkit", *map(str, words), "--bandwidth", "100k"]
+    argv = ["collect", "--fleet", "--inventory", write_inventory(devices[:1]), "--workspace", workspace.root]
+    command = [sys.executable, "-m", "toolkit", *map(str, argv), "--bandwidth", "100k"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
         deadline = time.monotonic() + 60
         while not (part.exists() and part.stat().st_size):
@@ -223,20 +223,20 @@ def test_verb_prints_rows_and_json(
     put(devices[0], 1)
     away = replace(devices[1], name="away", port=1)
     inventory = write_inventory((devices[0], away))
-    words = ["collect", "--inventory", str(inventory), "--workspace", str(workspace.root)]
+    argv = ["collect", "--inventory", str(inventory), "--workspace", str(workspace.root)]
     with pytest.raises(SystemExit) as caught:
-        main([*words, "--fleet", "--json", "--delete"])
+        main([*argv, "--fleet", "--json", "--delete"])
     document = json.loads(capfd.readouterr().out)
     assert caught.value.code == ExitCode.SOME_FAILED
     row, failed = document["devices"]
     assert (row["device"], row["stored"], row["deleted"]) == (devices[0].name, 1, 1)
     assert (failed["device"], document["failed"]) == ("away", 1)
     with pytest.raises(SystemExit) as caught:
-        main([*words, "--limit", devices[0].name])
+        main([*argv, "--limit", devices[0].name])
     assert caught.value.code == ExitCode.DONE
     assert "near duplicates" in capfd.readouterr().out
     with pytest.raises(SystemExit) as caught:
-        main(words)
+        main(argv)
     assert caught.value.code == ExitCode.USAGE
 
 

@@ -24,11 +24,11 @@ def script(shell: str) -> str:
     return subprocess.run([TOOLKIT, "completion", shell], check=True, capture_output=True, text=True).stdout
 
 
-def completed(tmp_path: Path, words: str, last: str) -> list[str]:
+def completed(tmp_path: Path, command: str, last: str) -> list[str]:
     """What a real bash offers after `words` for what begins with `last`."""
     file = tmp_path / "toolkit"
     file.write_text(script("bash"))
-    asked = ASKING.format(script=file, words=words, last=last)
+    asked = ASKING.format(script=file, command=command, last=last)
     path = f"{TOOLKIT.parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         ["bash", "--norc", "-c", asked], check=True, capture_output=True, text=True, env={**os.environ, "PATH": path}
@@ -48,8 +48,8 @@ def completed(tmp_path: Path, words: str, last: str) -> list[str]:
         ("toolkit completion", "", {"bash", "zsh", "fish"}),
     ],
 )
-def test_completion_offers_words_in_a_real_bash(tmp_path: Path, words: str, last: str, offered: set[str]) -> None:
-    assert set(completed(tmp_path, words, last)) == offered
+def test_completion_offers_words_in_a_real_bash(tmp_path: Path, command: str, last: str, offered: set[str]) -> None:
+    assert set(completed(tmp_path, command, last)) == offered
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

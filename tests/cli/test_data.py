@@ -140,8 +140,8 @@ def test_review_writes_a_list_and_a_contact_sheet(
         f'name = "pets"\n[data]\nsource = "folders"\npath = "pets"\n[matrix]\nnetworks = ["own"]\n{settings}'
     )
     output = tmp_path / "review"
-    words = ("--output", output, "--limit", "4", "--workspace", tmp_path / "w", "--json")
-    assert run("data", "review", tmp_path / "pets.toml", *words) == 0
+    argv = ("--output", output, "--limit", "4", "--workspace", tmp_path / "w", "--json")
+    assert run("data", "review", tmp_path / "pets.toml", *argv) == 0
     labels = text(capsys)
     assert len(labels) <= 4
     lines = (output / "doubtful.csv").read_text().splitlines()

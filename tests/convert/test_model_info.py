@@ -54,6 +54,6 @@ def test_model_info_tells_labels_and_how_many_are_decided(shared_line: Any) -> N
         "reverse_input_channels": "True",
         "topk": "2",
     }
-    many = model_info(dataclasses.replace(model, head="multi-sigmoid"))
-    assert many["multilabel"] == "True"
-    assert float(many["confidence_threshold"]) == pytest.approx(sigmoid_numpy(np.float64(0.5)), abs=1e-6)
+    multi_label = model_info(dataclasses.replace(model, head="multi-sigmoid"))
+    assert multi_label["multilabel"] == "True"
+    assert float(multi_label["confidence_threshold"]) == pytest.approx(sigmoid_numpy(np.float64(0.5)), abs=1e-6)

@@ -56,7 +56,7 @@ def test_compare_refuses_when_a_value_is_no_number() -> None:
 def test_convert_model_names_both_accuracies_and_keeps_nothing(line: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     convert_model(line.softmax, "fp32", "cpu", line.workspace, line.store, Silent())
     made = len(line.store.all(IrModel))
-    monkeypatch.setattr(parity, "ACCURACY_KEPT", 1.01)
+    monkeypatch.setattr(parity, "MIN_ACCURACY_SHARE", 1.01)
     for precision in ("fp32", "fp16"):  # the first was made under another rule, and is not taken again
         with pytest.raises(ParityError, match=r"an accuracy of \d\.\d{5} on 12 test images; .* Keras's \d\.\d{5}"):
             convert_model(line.softmax, precision, "cpu", line.workspace, line.store, Silent())

@@ -23,11 +23,11 @@ def test_ahead_gives_results_in_order_whatever_the_timing(count: int, threads: i
 
 
 def test_ahead_holds_no_more_than_it_may_when_nobody_takes() -> None:
-    begun = []
-    coming = prefetch(begun.append, range(100), 3, 5)
+    started = []
+    coming = prefetch(started.append, range(100), 3, 5)
     next(coming)
     time.sleep(0.05)
-    assert len(begun) <= 6
+    assert len(started) <= 6
     coming.close()
 
 

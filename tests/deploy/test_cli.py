@@ -30,9 +30,9 @@ def run(workspace: Workspace, capfd: pytest.CaptureFixture[str], monkeypatch: py
     """run(*words): exit code, stdout, stderr."""
     monkeypatch.setenv("TOOLKIT_WORKSPACE", str(workspace.root))
 
-    def run(*words: object) -> tuple[int, str, str]:
+    def run(*argv: object) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as caught:
-            main([str(word) for word in words])
+            main([str(word) for word in argv])
         out, err = capfd.readouterr()
         return int(str(caught.value.code)), out, re.sub(r"^toolkit \w+: loading\n", "", err)  # said on a slow machine
 
@@ -138,9 +138,9 @@ def test_fleet_logs_follows_until_it_is_interrupted(
 ) -> None:
     deploy(bundle, devices[:1])
     toolkit = str(Path(sys.executable).with_name("toolkit"))
-    words = [toolkit, "fleet", "logs", "-f", "--fleet", "-i", str(write_inventory(devices[:1])), "--json"]
-    words += ["--workspace", str(workspace.root)]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+    argv = [toolkit, "fleet", "logs", "-f", "--fleet", "-i", str(write_inventory(devices[:1])), "--json"]
+    argv += ["--workspace", str(workspace.root)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         first = json.loads(process.stdout.readline())
         deploy(other_bundle, devices[:1])

@@ -43,9 +43,9 @@ def test_unfit_names_what_a_bundle_is_made_for(
     target: str, accelerator: str, openvino: str, expected: tuple[str]
 ) -> None:
     device, facts = replace(DEVICE, accelerator=accelerator), replace(FACTS, openvino=openvino)
-    found = list(incompatibilities({"target": target}, device, facts))
-    assert len(found) == len(expected)
-    for problem, part in zip(found, expected, strict=True):
+    result = list(incompatibilities({"target": target}, device, facts))
+    assert len(result) == len(expected)
+    for problem, part in zip(result, expected, strict=True):
         assert part in problem.what
         assert "toolkit convert MODEL --target" in problem.remedy
 
@@ -80,8 +80,8 @@ def test_litert_bundle_needs_litert_and_may_be_int8_on_arm(litert: str | None) -
         "litert": litert,
         "litert_error": None if litert else "ModuleNotFoundError: no",
     }
-    found = list(incompatibilities({"target": "litert", "precision": "int8"}, DEVICE, replace(FACTS, details=details)))
-    assert [problem.what for problem in found] == (
+    result = list(incompatibilities({"target": "litert", "precision": "int8"}, DEVICE, replace(FACTS, details=details)))
+    assert [problem.what for problem in result] == (
         []
         if litert
         else [f"the bundle is made for LiteRT, which {DEVICE.python} cannot import: ModuleNotFoundError: no"]

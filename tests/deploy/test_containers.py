@@ -48,10 +48,10 @@ PYTHON = "/usr/bin/python3"
 def engine() -> Iterator[str]:
     """An engine with Docker's older store, which reads a container image by its manifest.json; its address."""
     home = Path(tempfile.mkdtemp(prefix="engine-", dir="/tmp"))  # a socket's path must be short
-    words = ["dockerd", "--config-file", os.devnull, "--data-root", home / "data", "--exec-root", home / "run"]
+    argv = ["dockerd", "--config-file", os.devnull, "--data-root", home / "data", "--exec-root", home / "run"]
     # Told of no bridge, it would delete docker0 under the engine that runs already and builds images.
-    words += ["--pidfile", home / "pid", "--host", f"unix://{home}/socket", "--bridge", "docker0", "--iptables=false"]
-    with subprocess.Popen([*words, "--ip6tables=false"], stderr=(home / "log").open("wb")) as process:
+    argv += ["--pidfile", home / "pid", "--host", f"unix://{home}/socket", "--bridge", "docker0", "--iptables=false"]
+    with subprocess.Popen([*argv, "--ip6tables=false"], stderr=(home / "log").open("wb")) as process:
         try:
             _wait_until_it_answers(f"unix://{home}/socket", process, home / "log")
             yield f"unix://{home}/socket"
@@ -70,16 +70,16 @@ def _wait_until_it_answers(address: str, process: subprocess.Popen[bytes], log: 
         time.sleep(0.1)
 
 
-def docker(address: str, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+def docker(address: str, *argv: str, check: bool = True) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"DOCKER_HOST": address}
-    return subprocess.run(["docker", *words], env=environment, capture_output=True, text=True, check=check)
+    return subprocess.run(["docker", *argv], env=environment, capture_output=True, text=True, check=check)
 
 
 @pytest.fixture(scope="module")
 def device(openssh: Callable[..., AbstractContextManager[Device]], engine: str) -> Iterator[Device]:
     """Reached by OpenSSH; whoever logs in uses that engine."""
-    with openssh(f"SetEnv DOCKER_HOST={engine}") as found:
-        yield replace(found, python=PYTHON, container_image=RUNNER)
+    with openssh(f"SetEnv DOCKER_HOST={engine}") as actual:
+        yield replace(actual, python=PYTHON, container_image=RUNNER)
 
 
 def test_deploy_sends_the_image_once_and_runs_every_gate_in_it(
@@ -121,8 +121,8 @@ def test_rollback_goes_back_to_what_a_release_ran_in(device: Device, bundle: Pat
 def test_deploy_sends_nothing_when_no_engine_answers(
     openssh: Callable[..., AbstractContextManager[Device]], bundle: Path, tmp_path: Path
 ) -> None:
-    with openssh(f"SetEnv DOCKER_HOST=unix://{tmp_path}/nobody") as found:
-        device = replace(found, python=PYTHON, container_image=RUNNER)
+    with openssh(f"SetEnv DOCKER_HOST=unix://{tmp_path}/nobody") as actual:
+        device = replace(actual, python=PYTHON, container_image=RUNNER)
         (problem,) = deploy(bundle, [device]).failed.values()
     assert "no container engine" in problem.what
     assert "container_engine installs one" in problem.remedy
@@ -223,8 +223,8 @@ def _rendered(values: dict[str, str], folder: Path) -> Path:
     (folder / "values.json").write_text(json.dumps({**defaults, **values}))
     script = folder / "toolkit-runner"
     arguments = f"src={role}/templates/toolkit-runner.j2 dest={script} mode=0755"
-    words = [*ansible_command("adhoc"), "localhost", "-m", "ansible.builtin.template", "-a", arguments]
-    subprocess.run([*words, "-e", f"@{folder}/values.json", "-e", "ansible_connection=local"], check=True)
+    argv = [*ansible_command("adhoc"), "localhost", "-m", "ansible.builtin.template", "-a", arguments]
+    subprocess.run([*argv, "-e", f"@{folder}/values.json", "-e", "ansible_connection=local"], check=True)
     return script
 
 

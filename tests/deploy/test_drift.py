@@ -27,8 +27,10 @@ def test_differences_names_exactly_what_differs(release_files: dict[str, bytes],
         {"files": {name: {"sha256": hashing.sha256_bytes(content)} for name, content in release_files.items()}}
     )
     release = hashing.sha256_bytes(listing.encode())
-    found = {**there, "release.json": listing.encode()}
-    answer = f"{listing}\n" + "".join(f"{hashing.sha256_bytes(content)}  ./{name}\n" for name, content in found.items())
+    result = {**there, "release.json": listing.encode()}
+    answer = f"{listing}\n" + "".join(
+        f"{hashing.sha256_bytes(content)}  ./{name}\n" for name, content in result.items()
+    )
     changes = drift(answer, release)
     expected = {name for name in {*release_files, *there} if release_files.get(name) != there.get(name)}
     if not release_files:  # a list without files says nothing about others
@@ -48,13 +50,13 @@ def test_status_tells_files_that_were_changed_on_the_device(devices: tuple[Devic
     _write(changed / "labels.txt", lambda path: path.write_text("other\n"))
     _write(lost / "labels.txt", lambda path: path.unlink())
     _write(more / "more.txt", lambda path: path.write_text("more\n"))
-    changes = [found.drift for found in status(devices).ok.values()]
+    changes = [result.drift for result in status(devices).ok.values()]
     assert changes == [
         ("labels.txt was changed",),
         ("labels.txt is missing",),
         ("more.txt is not part of the release",),
     ]
-    assert [found.drift for found in status(devices, files=False).ok.values()] == [()] * 3
+    assert [result.drift for result in status(devices, files=False).ok.values()] == [()] * 3
 
 
 def _write(path: Path, change: Callable[[Path], object]) -> None:

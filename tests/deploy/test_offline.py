@@ -29,7 +29,7 @@ Install = Callable[..., tuple[int, dict[str, Any]]]
 def install(devices: tuple[Device, ...]) -> Install:
     """install(file): the exit code and what it said; on the first device, which has nothing yet."""
 
-    def run(file: Path, *words: str) -> tuple[int, dict[str, Any]]:
+    def run(file: Path, *argv: str) -> tuple[int, dict[str, Any]]:
         command = [
             sys.executable,
             "-B",
@@ -39,7 +39,7 @@ def install(devices: tuple[Device, ...]) -> Install:
             str(file),
             "--root",
             devices[0].root,
-            *words,
+            *argv,
         ]
         folder = Path(toolkit.__file__).parents[1]
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
@@ -79,7 +79,9 @@ def test_install_makes_the_release_current_once(
     assert set(output["gates"]) == {"verify", "golden", "healthy"}
     assert status(one).ok[one[0]].bundle == bundle.name
     assert install(file)[1]["outcome"] == "unchanged"
-    assert [found.outcome for found in deploy(bundle, one).ok.values()] == ["unchanged"], "the same release as over SSH"
+    assert [result.outcome for result in deploy(bundle, one).ok.values()] == ["unchanged"], (
+        "the same release as over SSH"
+    )
     write_archive(other_bundle, file)
     assert install(file)[1]["outcome"] == "deployed"
     assert not rollback(one).failed
@@ -197,9 +199,9 @@ def test_install_refuses_without_room_or_while_locked(
 def test_deploy_verb_writes_a_file_and_reaches_no_device(
     bundle: Path, file: Path, key: Path, workspace: Workspace, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    words = ("deploy", bundle, "--offline", file, "--sign", key, "--json", "--workspace", workspace.root)
+    argv = ("deploy", bundle, "--offline", file, "--sign", key, "--json", "--workspace", workspace.root)
     with pytest.raises(SystemExit) as caught:
-        main([str(word) for word in words])
+        main([str(word) for word in argv])
     output = json.loads(capfd.readouterr().out)
     assert (caught.value.code, output["bundle"], output["signed"]) == (0, bundle.name, True)
     assert output["size_bytes"] == file.stat().st_size

@@ -73,10 +73,10 @@ def test_shell_keeps_its_promises_when_the_server_is_openssh(openssh_device: Dev
 
 
 def test_ansible_reaches_the_local_fleet_by_its_inventory(local_fleet: LocalFleet, tmp_path: Path) -> None:
-    words = [*ansible_command("adhoc"), "-i", local_fleet.inventory, "all", "-m"]
-    ping = subprocess.run([*words, "ping"], capture_output=True, text=True, check=False, cwd=tmp_path)
+    argv = [*ansible_command("adhoc"), "-i", local_fleet.inventory, "all", "-m"]
+    ping = subprocess.run([*argv, "ping"], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert ping.stdout.count('"ping": "pong"') == 3, ping.stdout + ping.stderr
-    copy = [*words, "copy", "-a", "content=hello dest=copied", "--limit", "local-1"]
+    copy = [*argv, "copy", "-a", "content=hello dest=copied", "--limit", "local-1"]
     done = subprocess.run(copy, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (local_fleet.inventory.parent / "devices/local-1/copied").read_text() == "hello"

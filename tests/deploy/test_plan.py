@@ -108,9 +108,9 @@ def test_parse_reads_what_a_device_serves() -> None:
         "current:1700000000 'current' -> 'releases/abc'\n"
         'current/release.json:{"bundle":"def"}\ncurrent/manifest.json:{"name":\ncurrent/manifest.json:"mobilenet: fast"}\n'
     )
-    found = parse(DEVICE, output)
-    assert (found.release, found.previous, found.bundle, found.name) == ("abc", None, "def", "mobilenet: fast")
-    assert (found.since, found.lock, found.as_expected) == ("2023-11-14T22:13:20+00:00", None, None)
+    result = parse(DEVICE, output)
+    assert (result.release, result.previous, result.bundle, result.name) == ("abc", None, "def", "mobilenet: fast")
+    assert (result.since, result.lock, result.as_expected) == ("2023-11-14T22:13:20+00:00", None, None)
     assert parse(DEVICE, "").release is None
     modes = ("0 755", "0 775", "1000 755", "0 757", "")
     assert [parse(DEVICE, f"agent:{mode}\n").agent for mode in modes] == ["root", *["sent"] * 4]
@@ -125,11 +125,11 @@ def test_status_is_read_whatever_the_device_is_set_to(tmp_path: Path, monkeypatc
     monkeypatch.setenv("LC_ALL", "C")
     device = replace(DEVICE, root=str(tmp_path))
     output = subprocess.run(commands.status(device), capture_output=True, check=True).stdout.decode()
-    found = parse(device, output)
-    assert (found.release, found.previous, found.bundle) == ("abc", None, "däf")
+    result = parse(device, output)
+    assert (result.release, result.previous, result.bundle) == ("abc", None, "däf")
 
 
 def test_describe_lock_is_for_people_whatever_it_holds() -> None:
     assert describe_lock(lock_info("deploy abc")).endswith("UTC: deploy abc")
     assert describe_lock("by hand") == "by hand"
-    assert describe_lock("") == "nobody who says so"
+    assert describe_lock("") == "an unknown controller"

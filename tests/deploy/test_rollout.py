@@ -48,10 +48,10 @@ def store(workspace: Workspace) -> Iterator[Store]:
 def test_deploy_serves_the_bundle_once(devices: Devices, bundle: Path, store: Store) -> None:
     first = deploy(bundle, devices, store=store)
     assert not first.failed
-    assert [(found.outcome, found.parent) for found in first.ok.values()] == [("deployed", bundle.name)] * 3
+    assert [(actual.outcome, actual.parent) for actual in first.ok.values()] == [("deployed", bundle.name)] * 3
     before = [_everything(device) for device in devices]
     second = deploy(bundle, devices, store=store)
-    assert [(found.outcome, found.sent_bytes) for found in second.ok.values()] == [("unchanged", 0)] * 3
+    assert [(actual.outcome, actual.sent_bytes) for actual in second.ok.values()] == [("unchanged", 0)] * 3
     assert [_everything(device) for device in devices] == before
     assert len(store.all(Deployment, parent=bundle.name)) == 6
 
@@ -77,7 +77,7 @@ def test_rollback_serves_the_release_before_and_forth_again(
     one = devices[:1]
     deploy(bundle, one, store=store)
     deploy(other_bundle, one, store=store)
-    assert [found.outcome for found in rollback(one, store=store).ok.values()] == ["rolled-back"]
+    assert [actual.outcome for actual in rollback(one, store=store).ok.values()] == ["rolled-back"]
     (now,) = status(one, store=store).ok.values()
     assert (now.bundle, now.name, now.as_expected) == (bundle.name, "tiny", True)
     rollback(one, store=store)
@@ -114,8 +114,8 @@ def test_deploy_serves_the_others_when_some_devices_fail(
     assert "no room" in reasons["full"]
     assert "toolkit_python not found" in reasons["bare"]
     assert not Path(full.root).exists()
-    recorded = {found.device: found for found in store.all(Deployment)}
-    assert {found.outcome for name, found in recorded.items() if name in reasons} == {"failed"}
+    recorded = {actual.device: actual for actual in store.all(Deployment)}
+    assert {actual.outcome for name, actual in recorded.items() if name in reasons} == {"failed"}
     assert recorded["full"].reason == reasons["full"]
 
 
@@ -148,7 +148,7 @@ def test_deploy_repairs_a_release_damaged_on_the_device(devices: Devices, bundle
     _flip_a_bit(_link(one[0], "current") / "model.bin")
     (plan,) = plan_rollout(bundle, one).ok.values()
     assert ([step.name for step in plan.steps], "model.bin" in plan.damaged) == (["send", "verify", "golden"], True)
-    assert [found.outcome for found in deploy(bundle, one).ok.values()] == ["deployed"]
+    assert [actual.outcome for actual in deploy(bundle, one).ok.values()] == ["deployed"]
     assert plan_rollout(bundle, one).ok[one[0]].steps == ()
 
 
@@ -156,8 +156,8 @@ def test_deploy_refuses_when_somebody_else_holds_the_lock(devices: Devices, bund
     device = devices[0]
     with connect(device) as shell, device_lock(device, shell, "another deploy"):
         problem = deploy(bundle, (device,)).failed[device]
-        (found,) = status((device,)).ok.values()
-    assert "another deploy" in str(found.lock)
+        (actual,) = status((device,)).ok.values()
+    assert "another deploy" in str(actual.lock)
     assert f"(process {os.getpid()}) since" in problem.what
     assert "--break-lock" in problem.remedy
     assert not deploy(bundle, (device,)).failed
@@ -188,7 +188,7 @@ def test_status_tells_drift_when_somebody_else_switched(
 
 def test_deploy_tells_what_each_gate_found_and_keeps_it(devices: Devices, bundle: Path, store: Store) -> None:
     result = deploy(bundle, devices, gates=(*REQUIRED_GATES, HealthGate(1)), store=store)
-    stored = {found.device: found for found in store.all(Deployment)}
+    stored = {actual.device: actual for actual in store.all(Deployment)}
     for number, device in enumerate(devices, start=1):
         assert stored[device.name] == result.outcomes[device]
         assert (stored[device.name].batch, stored[device.name].rollout) == (number, result.rollout)

@@ -26,8 +26,8 @@ def test_deploy_serves_a_signed_bundle_and_refuses_an_unsigned(
     one = devices[:1]
     trust(one[0], key)
     whole = signed(bundle)
-    assert [found.outcome for found in deploy(whole, one).ok.values()] == ["deployed"]
-    assert [found.outcome for found in deploy(whole, one).ok.values()] == ["unchanged"]
+    assert [result.outcome for result in deploy(whole, one).ok.values()] == ["deployed"]
+    assert [result.outcome for result in deploy(whole, one).ok.values()] == ["unchanged"]
     problem = deploy(other_bundle, one).failed[one[0]]
     assert "the device refuses the release: manifest.json.sig: the bundle is not signed" in problem.what
     assert "signed" in problem.remedy

@@ -42,14 +42,14 @@ def test_divide_puts_every_device_into_one_batch_in_order(
 ) -> None:
     devices = fleet(count)
     divided = make_batches(devices, Strategy(batches=batches, groups=groups))
-    found = [device for batch in divided for device in batch.devices]
-    assert sorted(found, key=lambda one: one.name) == sorted(devices, key=lambda one: one.name)
+    result = [device for batch in divided for device in batch.devices]
+    assert sorted(result, key=lambda one: one.name) == sorted(devices, key=lambda one: one.name)
     assert [batch.number for batch in divided] == list(range(1, len(divided) + 1))
     assert all(batch.devices for batch in divided)
     for batch in divided:
         assert list(batch.devices) == sorted(batch.devices, key=devices.index)
     if not groups:
-        assert found == list(devices)
+        assert result == list(devices)
 
 
 @given(st.integers(1, 500), st.lists(sizes, min_size=1, max_size=4).map(tuple))

@@ -82,17 +82,17 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def words_of(*words: object) -> list[str]:
-    return [sys.executable, "-B", "-m", "toolkit.device", *(str(word) for word in words)]
+def device_argv(*argv: object) -> list[str]:
+    return [sys.executable, "-B", "-m", "toolkit.device", *(str(word) for word in argv)]
 
 
 @pytest.fixture
 def run() -> Run:
     """run("golden", release) in the repository."""
 
-    def call(*words: object, environment: dict[str, str] | None = None) -> Answer:
+    def call(*argv: object, environment: dict[str, str] | None = None) -> Answer:
         done = subprocess.run(
-            words_of(*words),
+            device_argv(*argv),
             capture_output=True,
             text=True,
             cwd=REPOSITORY,
@@ -108,9 +108,9 @@ def run() -> Run:
 def start() -> Callable[..., subprocess.Popen[str]]:
     """start("bench", …): the same, not waited for."""
 
-    def call(*words: object, **more: Any) -> subprocess.Popen[str]:
+    def call(*argv: object, **more: Any) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            words_of(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=REPOSITORY, **more
+            device_argv(*argv), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=REPOSITORY, **more
         )
 
     return call

@@ -123,13 +123,13 @@ def main(xml: str, inputs: str, *failing: str) -> None:
     """Print everything."""
     images = np.load(inputs)
     model = interface.load(Path(xml), SETTINGS)
-    found: dict[str, Any] = {"together": together(model, images), "raising": callback_that_raises(model, images[0])}
-    found["spare"] = with_spare(model)
+    result: dict[str, Any] = {"together": together(model, images), "raising": callback_that_raises(model, images[0])}
+    result["spare"] = with_spare(model)
     for path in failing:
-        found["failing"] = inference_that_fails(interface.load(Path(path), SETTINGS), images[0])
+        result["failing"] = inference_that_fails(interface.load(Path(path), SETTINGS), images[0])
     for _ in range(LET_GO):
         used_once(Path(xml), images[0])
-    print(json.dumps(found))
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

@@ -207,7 +207,7 @@ def test_scan_ends_are_where_a_foreign_marker_is() -> None:
     chooser = np.random.default_rng(7)
     for length in range(2, 300):
         content = bytes(chooser.choice([0, 1, 0xCF, 0xD0, 0xD7, 0xD8, 0xDA, 0xFF, 0xFF, 0xFF], length).tolist())
-        expected = [found.start(1) - 1 for found in re.finditer(rb"\xff+([^\x00\xff\xd0-\xd7])", content)]
+        expected = [result.start(1) - 1 for result in re.finditer(rb"\xff+([^\x00\xff\xd0-\xd7])", content)]
         assert jpeg._scan_ends(content).tolist() == expected
 
 

@@ -44,13 +44,13 @@ class Runtime:
     python: Path
     packages: Path
 
-    def ask(self, *words: object, environment: Mapping[str, str] | None = None) -> dict[str, Any]:
+    def ask(self, *argv: object, environment: Mapping[str, str] | None = None) -> dict[str, Any]:
         """What the device code says there."""
-        return self.run("-m", "toolkit.device", *words, environment=environment)
+        return self.run("-m", "toolkit.device", *argv, environment=environment)
 
-    def run(self, *words: object, environment: Mapping[str, str] | None = None) -> dict[str, Any]:
+    def run(self, *argv: object, environment: Mapping[str, str] | None = None) -> dict[str, Any]:
         """The JSON document that a program prints there."""
-        command = [self.python, "-B", *words]
+        command = [self.python, "-B", *argv]
         paths = os.pathsep.join((str(self.packages), str(Path(toolkit.__file__).parents[1])))
         done = subprocess.run(
             [str(word) for word in command],
@@ -65,7 +65,7 @@ class Runtime:
 
 
 @pytest.fixture(scope="session", params=sorted(PACKAGES))
-def era(request: pytest.FixtureRequest) -> Runtime:
+def runtime(request: pytest.FixtureRequest) -> Runtime:
     """One for each of PACKAGES; fetched once and kept for good."""
     packages = PACKAGES[request.param]
     key = hashlib.sha256("\n".join(packages).encode()).hexdigest()[:12]
@@ -78,23 +78,23 @@ def era(request: pytest.FixtureRequest) -> Runtime:
     return Runtime(request.param, ensure_python("3.9", Silent()), folder)
 
 
-def test_probe_names_the_era_and_its_accelerators(era: Runtime) -> None:
-    document = era.ask("probe")
-    assert document["openvino"].startswith(era.version)
+def test_probe_names_the_runtime_and_its_accelerators(runtime: Runtime) -> None:
+    document = runtime.ask("probe")
+    assert document["openvino"].startswith(runtime.version)
     assert "CPU" in document["accelerators"]
     assert document["python"].startswith("3.9")
 
 
-def test_golden_answers_are_the_same_in_f32(era: Runtime, release: Path) -> None:
-    document = era.ask("golden", release)
+def test_golden_answers_are_the_same_in_f32(runtime: Runtime, release: Path) -> None:
+    document = runtime.ask("golden", release)
     assert (document["ok"], document["precision"], document["top1_agreement"]) == (True, "f32", 1.0)
     assert document["max_abs"] < 1e-5
 
 
 @pytest.mark.parametrize("scenario", ["accuracy", "single-stream", "offline"])
-def test_bench_gives_a_whole_record(era: Runtime, release: Path, images: Path, scenario: str) -> None:
-    words = ("--seconds", "0.5", "--queries", "64", "--precision", "f32", "--threads", "2", "--streams", "2")
-    document = era.ask("bench", release, "--scenario", scenario, "--images", images, *words)
+def test_bench_gives_a_whole_record(runtime: Runtime, release: Path, images: Path, scenario: str) -> None:
+    argv = ("--seconds", "0.5", "--queries", "64", "--precision", "f32", "--threads", "2", "--streams", "2")
+    document = runtime.ask("bench", release, "--scenario", scenario, "--images", images, *argv)
     assert document["ok"]
     assert (document["used"]["streams"], document["used"]["precision"]) == (2, "f32")
     assert len(document["samples_ms"]) >= 12
@@ -102,58 +102,62 @@ def test_bench_gives_a_whole_record(era: Runtime, release: Path, images: Path, s
     assert document["logged"]
 
 
-def test_speed_runs_answer_as_the_current_era_does(run: Any, era: Runtime, release: Path, images: Path) -> None:
-    words = ("--images", images, "--seconds", "0.3", "--precision", "f32")
-    expected = run("bench", release, "--scenario", "accuracy", *words).document
+def test_speed_runs_answer_as_the_current_runtime_does(run: Any, runtime: Runtime, release: Path, images: Path) -> None:
+    argv = ("--images", images, "--seconds", "0.3", "--precision", "f32")
+    expected = run("bench", release, "--scenario", "accuracy", *argv).document
     answers = {entry["image"]: entry["output"] for entry in expected["logged"]}
-    for entry in era.ask("bench", release, "--scenario", "offline", *words)["logged"]:
+    for entry in runtime.ask("bench", release, "--scenario", "offline", *argv)["logged"]:
         assert entry["output"] == pytest.approx(answers[entry["image"]], abs=1e-5)
 
 
-def test_golden_ends_plainly_when_the_accelerator_is_missing(era: Runtime, release: Path) -> None:
+def test_golden_ends_plainly_when_the_accelerator_is_missing(runtime: Runtime, release: Path) -> None:
     manifest = json.loads((release / "manifest.json").read_bytes())
     manifest["golden"]["tolerance"]["GPU"] = 1.0
     (release / "manifest.json").write_text(json.dumps(manifest))
-    document = era.ask("golden", release, "--accelerator", "GPU")
+    document = runtime.ask("golden", release, "--accelerator", "GPU")
     assert "has no accelerator GPU" in document["error"]["what"]
 
 
-def test_queue_works_on_several_at_once_and_tells_failures(era: Runtime, release: Path, failing_model: Path) -> None:
-    failing = [] if era.version.startswith("2021") else [failing_model]
-    check(era.run(SCRIPT, release / "model.xml", release / "golden/inputs.npy", *failing))
+def test_queue_works_on_several_at_once_and_tells_failures(
+    runtime: Runtime, release: Path, failing_model: Path
+) -> None:
+    failing = [] if runtime.version.startswith("2021") else [failing_model]
+    check(runtime.run(SCRIPT, release / "model.xml", release / "golden/inputs.npy", *failing))
 
 
-def test_auto_takes_the_cpu_and_says_why(era: Runtime, release: Path) -> None:
-    document = era.ask("golden", release, "--accelerator", "AUTO")
+def test_auto_takes_the_cpu_and_says_why(runtime: Runtime, release: Path) -> None:
+    document = runtime.ask("golden", release, "--accelerator", "AUTO")
     assert (document["ok"], document["accelerator"], document["precision"]) == (True, "CPU", "f32")
     (note,) = document["notes"]
-    assert note.startswith("AUTO took the CPU: ")
-    reason = "no Neural Compute Stick is plugged in" if era.version.startswith("2021") else "does not drive a Neural"
+    assert note.startswith("AUTO chose the CPU: ")
+    reason = (
+        "no Neural Compute Stick is plugged in" if runtime.version.startswith("2021") else "does not drive a Neural"
+    )
     assert reason in note
 
 
 def test_model_of_a_newer_container_is_refused_with_advice(
-    era: Runtime, release: Path, tmp_path: Path, failing_model: Path
+    runtime: Runtime, release: Path, tmp_path: Path, failing_model: Path
 ) -> None:
-    if not era.version.startswith("2021"):
+    if not runtime.version.startswith("2021"):
         return  # 2022 reads it
     newer = copy_of(release, tmp_path)
     for suffix in (".xml", ".bin"):
         shutil.copyfile(failing_model.with_suffix(suffix), (newer / "model").with_suffix(suffix))
-    error = era.ask("golden", newer)["error"]
+    error = runtime.ask("golden", newer)["error"]
     assert error["what"].startswith("OpenVINO 2021 reads IR version 10 and older, and this model is newer")
     assert "--target ncs2" in error["remedy"]
 
 
 @pytest.mark.parametrize("name", ["model.xml", "model.bin"])
-def test_missing_file_is_named_and_nothing_crashes(era: Runtime, release: Path, tmp_path: Path, name: str) -> None:
+def test_missing_file_is_named_and_nothing_crashes(runtime: Runtime, release: Path, tmp_path: Path, name: str) -> None:
     broken = copy_of(release, tmp_path)
     (broken / name).unlink()
-    error = era.ask("golden", broken)["error"]
+    error = runtime.ask("golden", broken)["error"]
     assert (error["what"], Path(error["where"]).name) == ("is missing", name)
 
 
-@pytest.mark.parametrize("era", ["2021.4.2"], indirect=True)
+@pytest.mark.parametrize("runtime", ["2021.4.2"], indirect=True)
 class TestMyriad:
     """The MYRIAD plugin of 2021.4.2, without a stick and with a libusb that plays one."""
 
@@ -166,24 +170,26 @@ class TestMyriad:
         (made / "manifest.json").write_text(json.dumps(manifest))
         return made
 
-    def test_without_a_stick(self, era: Runtime, stick_release: Path) -> None:
-        error = era.ask("golden", stick_release, "--accelerator", "MYRIAD")["error"]
+    def test_without_a_stick(self, runtime: Runtime, stick_release: Path) -> None:
+        error = runtime.ask("golden", stick_release, "--accelerator", "MYRIAD")["error"]
         assert error["what"] == "no Neural Compute Stick is plugged in"
 
-    def test_without_libusb(self, era: Runtime, stick_release: Path, tmp_path: Path) -> None:
+    def test_without_libusb(self, runtime: Runtime, stick_release: Path, tmp_path: Path) -> None:
         (tmp_path / "libusb-1.0.so.0").touch()
         variables = {"LD_LIBRARY_PATH": str(tmp_path)}
-        error = era.ask("golden", stick_release, "--accelerator", "MYRIAD", environment=variables)["error"]
+        error = runtime.ask("golden", stick_release, "--accelerator", "MYRIAD", environment=variables)["error"]
         assert error["what"].startswith("the MYRIAD plugin needs libusb, which is missing or damaged")
         assert error["remedy"] == "apt-get install libusb-1.0-0"
 
-    def test_without_the_plugin(self, era: Runtime, stick_release: Path, tmp_path: Path) -> None:
-        lacking = replace(era, packages=linked(era.packages, tmp_path / "packages", without="libmyriadPlugin.so"))
+    def test_without_the_plugin(self, runtime: Runtime, stick_release: Path, tmp_path: Path) -> None:
+        lacking = replace(
+            runtime, packages=linked(runtime.packages, tmp_path / "packages", without="libmyriadPlugin.so")
+        )
         error = lacking.ask("golden", stick_release, "--accelerator", "MYRIAD")["error"]
         assert error["what"].startswith("the MYRIAD plugin cannot be loaded")
 
-    def test_without_firmware(self, era: Runtime, stick_release: Path, tmp_path: Path, stand_in: Path) -> None:
-        lacking = replace(era, packages=linked(era.packages, tmp_path / "packages", without="usb-ma2x8x.mvcmd"))
+    def test_without_firmware(self, runtime: Runtime, stick_release: Path, tmp_path: Path, stand_in: Path) -> None:
+        lacking = replace(runtime, packages=linked(runtime.packages, tmp_path / "packages", without="usb-ma2x8x.mvcmd"))
         variables = playing("closed", stand_in)
         error = lacking.ask("golden", stick_release, "--accelerator", "MYRIAD", environment=variables)["error"]
         assert error["what"].startswith("the stick's firmware is not where the MYRIAD plugin is")
@@ -200,14 +206,14 @@ class TestMyriad:
         ],
     )
     def test_with_a_stick_that_does_not_work(
-        self, era: Runtime, stick_release: Path, stand_in: Path, playing_what: str, message: str
+        self, runtime: Runtime, stick_release: Path, stand_in: Path, playing_what: str, message: str
     ) -> None:
         variables = playing(playing_what, stand_in)
-        error = era.ask("golden", stick_release, "--accelerator", "MYRIAD", environment=variables)["error"]
+        error = runtime.ask("golden", stick_release, "--accelerator", "MYRIAD", environment=variables)["error"]
         assert message in error["what"]
 
-    def test_strings_that_were_only_read_are_in_the_plugin(self, era: Runtime) -> None:
-        (plugin,) = era.packages.glob("openvino/libs/libmyriadPlugin.so")
+    def test_strings_that_were_only_read_are_in_the_plugin(self, runtime: Runtime) -> None:
+        (plugin,) = runtime.packages.glob("openvino/libs/libmyriadPlugin.so")
         content = plugin.read_bytes()
         assert [message for message in READ if message.encode() not in content] == []
 

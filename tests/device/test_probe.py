@@ -39,8 +39,8 @@ def test_probe_names_releases_when_root_has_some(run: Command, tmp_path: Path) -
 
 def test_probe_answers_from_stdin_without_any_package(tmp_path: Path) -> None:
     code = Path(probe.__file__).read_bytes()
-    words = [sys.executable, "-I", "-S", "-", "--root", tmp_path / "not" / "there"]
-    done = subprocess.run(words, input=code, capture_output=True, check=True)
+    argv = [sys.executable, "-I", "-S", "-", "--root", tmp_path / "not" / "there"]
+    done = subprocess.run(argv, input=code, capture_output=True, check=True)
     document = json.loads(done.stdout)
     assert document["openvino"] is document["opencv"] is document["numpy"] is None
     assert "ModuleNotFoundError" in document["openvino_error"]
@@ -50,8 +50,8 @@ def test_probe_answers_from_stdin_without_any_package(tmp_path: Path) -> None:
 def test_probe_says_nothing_more_when_whoever_asked_has_gone(tmp_path: Path) -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    words = [sys.executable, "-m", "toolkit.device", "probe", "--root", str(tmp_path)]
-    done = subprocess.run(words, stdout=writer, stderr=subprocess.PIPE, check=False, text=True)
+    argv = [sys.executable, "-m", "toolkit.device", "probe", "--root", str(tmp_path)]
+    done = subprocess.run(argv, stdout=writer, stderr=subprocess.PIPE, check=False, text=True)
     os.close(writer)
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -70,9 +70,9 @@ def firmware(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_readings_are_the_firmwares_when_there_is_vcgencmd(firmware: Path) -> None:
-    found = probe.readings()
-    assert (found["throttled"], found["temperature_c"]) == (0x50005, 48.7)
-    assert found["clock_mhz"] == pytest.approx(1500.345728)
+    result = probe.readings()
+    assert (result["throttled"], result["temperature_c"]) == (0x50005, 48.7)
+    assert result["clock_mhz"] == pytest.approx(1500.345728)
 
 
 @pytest.mark.parametrize(
@@ -80,9 +80,9 @@ def test_readings_are_the_firmwares_when_there_is_vcgencmd(firmware: Path) -> No
 )
 def test_readings_have_null_when_vcgencmd_fails(firmware: Path, script: str) -> None:
     firmware.write_text(f"#!/bin/sh\n{script}\n")
-    found = probe.readings()
-    assert found["throttled"] is None
-    assert found["temperature_c"] == probe.temperature_c() != 48.7
+    result = probe.readings()
+    assert result["throttled"] is None
+    assert result["temperature_c"] == probe.temperature_c() != 48.7
 
 
 def test_throttled_is_null_when_there_is_no_vcgencmd(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -133,8 +133,8 @@ Version: 1:1.2.13
 
 
 def test_packages_are_those_of_python() -> None:
-    words = [sys.executable, "-B", "-", "--packages"]
-    done = subprocess.run(words, input=Path(probe.__file__).read_bytes(), capture_output=True, check=True)
+    argv = [sys.executable, "-B", "-", "--packages"]
+    done = subprocess.run(argv, input=Path(probe.__file__).read_bytes(), capture_output=True, check=True)
     packages = json.loads(done.stdout)["packages"]
     assert {"kind": "pypi", "name": "numpy", "version": version("numpy")} in packages
     assert "generic" not in {each["kind"] for each in packages}, "OpenVINO is a package here"

@@ -77,8 +77,8 @@ def test_workspace_reports_a_damaged_database_unchanged(place: Place) -> None:
     content = bytearray(path.read_bytes())
     content[4096:] = os.urandom(len(content) - 4096)
     path.write_bytes(content)
-    (found,) = workspace.check(place)
-    assert (found.state, "is damaged" in found.what) == ("bad", True)
+    (result,) = workspace.check(place)
+    assert (result.state, "is damaged" in result.what) == ("bad", True)
     assert path.read_bytes() == content
 
 
@@ -91,8 +91,8 @@ def test_disk_warns_when_it_is_full(place: Place, monkeypatch: pytest.MonkeyPatc
 
 def test_clock_reports_an_impossible_time(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clock.time, "time", lambda: 1e9)
-    (found,) = clock.check(place)
-    assert (found.state, found.what) == (
+    (result,) = clock.check(place)
+    assert (result.state, result.what) == (
         "bad",
         "the clock says 2001-09-09 01:46 UTC, which is before the toolkit's own files were written",
     )
@@ -100,15 +100,18 @@ def test_clock_reports_an_impossible_time(place: Place, monkeypatch: pytest.Monk
 
 def test_weights_says_where_to_copy_a_file(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    found = list(weights.check(place))
-    assert [each.state for each in found] == ["warning", "warning", "warning"]
-    assert str(tmp_path / "cache") in found[0].remedy
+    result = list(weights.check(place))
+    assert [each.state for each in result] == ["warning", "warning", "warning"]
+    assert str(tmp_path / "cache") in result[0].remedy
 
 
 def test_engine_warns_when_docker_is_missing(place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    (found,) = container_engine.check(place)
-    assert (found.state, found.what) == ("warning", "docker is not installed: container images cannot be built or run")
+    (result,) = container_engine.check(place)
+    assert (result.state, result.what) == (
+        "warning",
+        "docker is not installed: container images cannot be built or run",
+    )
 
 
 def test_ssh_agent_counts_the_keys_of_a_real_agent(
@@ -124,7 +127,7 @@ def test_ssh_agent_counts_the_keys_of_a_real_agent(
                 while not socket.exists():
                     assert agent.poll() is None
                 monkeypatch.setenv("SSH_AUTH_SOCK", str(socket))
-                assert [found.what for found in ssh_agent.check(place)] == ["the SSH agent has no keys"]
+                assert [result.what for result in ssh_agent.check(place)] == ["the SSH agent has no keys"]
             finally:
                 agent.terminate()
 
@@ -159,8 +162,8 @@ def test_doctor_exits_1_only_when_something_will_not_work(tmp_path: Path) -> Non
     fine = subprocess.run(
         [*argv, "python", "packages", "workspace", "--json"], capture_output=True, text=True, check=True
     )
-    found = json.loads(fine.stdout)["checks"]
-    assert [(each["name"], each["state"]) for each in found] == [
+    result = json.loads(fine.stdout)["checks"]
+    assert [(each["name"], each["state"]) for each in result] == [
         ("python", "good"),
         ("packages", "good"),
         ("workspace", "warning"),

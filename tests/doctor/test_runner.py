@@ -26,15 +26,15 @@ def failing_until_fixed(file: Path) -> Check:
 
 
 def test_run_checks_changes_nothing_without_fix(tmp_path: Path) -> None:
-    (found,) = run_checks([failing_until_fixed(tmp_path / "x")], place(tmp_path))
-    assert (found.state, found.fixable, found.fixed) == ("bad", True, "")
+    (result,) = run_checks([failing_until_fixed(tmp_path / "x")], place(tmp_path))
+    assert (result.state, result.fixable, result.fixed) == ("bad", True, "")
     assert not (tmp_path / "x").exists()
 
 
 def test_run_checks_fixes_and_checks_again(tmp_path: Path) -> None:
     check = failing_until_fixed(tmp_path / "x")
-    (found,) = run_checks([check], place(tmp_path), fix=True)
-    assert (found.state, found.fixed) == ("good", "it was made")
+    (result,) = run_checks([check], place(tmp_path), fix=True)
+    assert (result.state, result.fixed) == ("good", "it was made")
     (again,) = run_checks([check], place(tmp_path), fix=True)
     assert (again.state, again.fixed) == ("good", "")
 
@@ -46,8 +46,8 @@ def test_run_checks_reports_a_failed_fix(tmp_path: Path) -> None:
     def fix(at: Place) -> str:
         raise MachineError("there is no network", remedy="plug it in")
 
-    (found,) = run_checks([Check("a", "tests", check, fix)], place(tmp_path), fix=True)
-    assert [(each.state, each.what) for each in found.findings] == [
+    (result,) = run_checks([Check("a", "tests", check, fix)], place(tmp_path), fix=True)
+    assert [(each.state, each.what) for each in result.findings] == [
         ("warning", "it is missing"),
         ("bad", "the fix failed: there is no network"),
     ]
@@ -70,5 +70,5 @@ def test_state_is_the_worst_of_the_findings(tmp_path: Path) -> None:
     def check(at: Place) -> Iterator[Finding]:
         yield from (good("a"), bad("b", "c"), warning("d", "e"))
 
-    (found,) = run_checks([Check("a", "tests", check)], place(tmp_path))
-    assert found.state == "bad"
+    (result,) = run_checks([Check("a", "tests", check)], place(tmp_path))
+    assert result.state == "bad"

@@ -62,7 +62,7 @@ def test_trial_takes_the_override_when_the_network_has_one(tmp_path: Path) -> No
 
 
 def test_load_names_every_problem_when_there_are_several(tmp_path: Path) -> None:
-    found = problems_of(
+    result = problems_of(
         tmp_path,
         """
 name = "Bad Name"
@@ -78,7 +78,7 @@ epochs = 0
 epoch = 3
 """,
     )
-    wheres = {line.partition(" | ")[0] for line in found}
+    wheres = {line.partition(" | ")[0] for line in result}
     assert {
         "name",
         "data.source",
@@ -99,8 +99,8 @@ epoch = 3
     ],
 )
 def test_load_explains_when_parts_contradict(tmp_path: Path, change: tuple[str, str], where: str, what: str) -> None:
-    found = problems_of(tmp_path, WHOLE.replace(*change).replace("[networks.vgg16.stages.top]\nepochs = 9\n", ""))
-    assert any(line.startswith(f"{where} | ") and what in line for line in found), found
+    result = problems_of(tmp_path, WHOLE.replace(*change).replace("[networks.vgg16.stages.top]\nepochs = 9\n", ""))
+    assert any(line.startswith(f"{where} | ") and what in line for line in result), result
 
 
 @pytest.mark.parametrize(
@@ -111,13 +111,13 @@ def test_load_explains_when_parts_contradict(tmp_path: Path, change: tuple[str, 
     ],
 )
 def test_load_refuses_mixup_that_cannot_be(tmp_path: Path, text: str, what: str) -> None:
-    (found,) = problems_of(tmp_path, f'name = "x"\n{text}[augment]\nmixup = 0.2\n')
-    assert what in found
+    (result,) = problems_of(tmp_path, f'name = "x"\n{text}[augment]\nmixup = 0.2\n')
+    assert what in result
 
 
 def test_load_explains_when_it_is_not_toml(tmp_path: Path) -> None:
-    (found,) = problems_of(tmp_path, "name = ")
-    assert "not valid TOML" in found
+    (result,) = problems_of(tmp_path, "name = ")
+    assert "not valid TOML" in result
 
 
 def test_load_explains_when_the_file_is_missing(tmp_path: Path) -> None:

@@ -32,8 +32,8 @@ def serving(devices: tuple[Device, ...], tiny_bundle: Path) -> Device:
 def get(port: int, path: str) -> dict[str, object]:
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
         connection.request("GET", path)
-        found: dict[str, object] = json.loads(connection.getresponse().read())
-        return found
+        result: dict[str, object] = json.loads(connection.getresponse().read())
+        return result
 
 
 def port_of(url: str) -> int:
@@ -56,9 +56,9 @@ def test_live_finds_the_app_that_the_device_serves(serving: Device) -> None:
         with open_app(serving) as other:
             assert port_of(other.url) != port_of(own.url)
         there = replace(serving, variables={**serving.variables, "toolkit_app_port": port_of(own.url)})
-        with open_app(there) as found:
-            assert not found.started
-            assert get(port_of(found.url), "/health") == {"ok": True}
+        with open_app(there) as result:
+            assert not result.started
+            assert get(port_of(result.url), "/health") == {"ok": True}
 
 
 def test_live_says_what_is_missing(devices: tuple[Device, ...], serving: Device) -> None:

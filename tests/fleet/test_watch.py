@@ -23,7 +23,7 @@ class _Health(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(b'{"fps": 24.5, "problem": null}' if self.path == "/v1/state" else b"who are you")
 
-    def log_message(self, *words: object) -> None:
+    def log_message(self, *argv: object) -> None:
         """Quiet."""
 
 
@@ -98,12 +98,12 @@ def test_watch_keeps_what_a_silent_device_said_last() -> None:
     one, two = Device(name="one", host="one"), Device(name="two", host="two")
     silent: set[str] = {"two"}
 
-    def look(device: Device) -> DeviceSample:
+    def poll_device(device: Device) -> DeviceSample:
         if device.name in silent:
             raise FleetError("does not answer", where=device.name)
         return DeviceSample(device=device.name, release="r", fps=9.0, seen="2026-11-22T06:00:00+00:00")
 
-    watch = Watch((one, two), poll=look)
+    watch = Watch((one, two), poll=poll_device)
     first, second = watch.round()
     assert (first.problem, second.problem, second.seen) == (None, "does not answer", None)
     silent.clear()
@@ -124,32 +124,32 @@ def test_glance_looks_at_a_device_over_ssh(devices: tuple[Device, ...]) -> None:
     assert (seen.device, seen.release, seen.problem) == (devices[0].name, None, None)
 
 
-def command(inventory: Path, *words: str) -> list[str]:
+def command(inventory: Path, *argv: str) -> list[str]:
     program = str(Path(sys.executable).with_name("toolkit"))
-    return [program, "fleet", "watch", "--inventory", str(inventory), *words]
+    return [program, "fleet", "watch", "--inventory", str(inventory), *argv]
 
 
 def test_toolkit_fleet_watch_prints_one_look_when_asked_once(
     devices: tuple[Device, ...], write_inventory: Callable[..., Path]
 ) -> None:
     gone = dataclasses.replace(devices[2], port=1)
-    words = command(write_inventory((devices[0], devices[1], gone)), "--once")
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    argv = command(write_inventory((devices[0], devices[1], gone)), "--once")
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stdout.count("nothing") == 3
     assert "never: " in done.stdout
-    as_json = subprocess.run([*words, "--json"], capture_output=True, text=True, check=False)
+    as_json = subprocess.run([*argv, "--json"], capture_output=True, text=True, check=False)
     assert [bool(each["problem"]) for each in json.loads(as_json.stdout)["devices"]] == [False, False, True]
 
 
 def test_fleet_watch_prints_lines_until_interrupted(
     devices: tuple[Device, ...], write_inventory: Callable[..., Path]
 ) -> None:
-    words = command(write_inventory(devices[:1]), "--every", "0.2", "--json")
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    argv = command(write_inventory(devices[:1]), "--every", "0.2", "--json")
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        looks = [json.loads(process.stdout.readline()) for _ in range(2)]
+        polls = [json.loads(process.stdout.readline()) for _ in range(2)]
         process.send_signal(2)
         assert process.wait(60) == 130
-    assert [look["devices"][0]["device"] for look in looks] == [devices[0].name] * 2
-    assert looks[0]["at"] < looks[1]["at"]
+    assert [poll["devices"][0]["device"] for poll in polls] == [devices[0].name] * 2
+    assert polls[0]["at"] < polls[1]["at"]

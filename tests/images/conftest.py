@@ -42,9 +42,9 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], layout.L
 def docker_run(tmp_path: Path) -> Run:
     """docker_run("runner:dev", "probe", platform=…): as documented, with a read-only root and no network."""
 
-    def call(image: str, *words: object, platform: str = PLATFORMS[0], options: tuple[str, ...] = ()) -> Any:
+    def call(image: str, *argv: object, platform: str = PLATFORMS[0], options: tuple[str, ...] = ()) -> Any:
         command = ["docker", "run", "--rm", "--read-only", "--tmpfs", "/tmp", "--network", "none"]
-        command += ["--platform", platform, *options, image, *(str(word) for word in words)]
+        command += ["--platform", platform, *options, image, *(str(word) for word in argv)]
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=280)
 
     return call

@@ -35,9 +35,9 @@ def test_ncs2_image_says_what_to_do_when_there_is_no_stick(
     docker_run: Run, open_bundle: Path, open_images: Path
 ) -> None:
     passed = ("--device-cgroup-rule", "c 189:* rmw", "--group-add", "100", "--volume", f"{open_bundle}:/bundle:ro")
-    words = ("predict", "/bundle", "/images/0.png", "--accelerator", "MYRIAD")
+    argv = ("predict", "/bundle", "/images/0.png", "--accelerator", "MYRIAD")
     options = (*passed, "--volume", f"{open_images}:/images:ro")
-    done = docker_run("edge-vision/runner-ncs2:dev", *words, options=options)
+    done = docker_run("edge-vision/runner-ncs2:dev", *argv, options=options)
     assert done.returncode == 4, done.stdout + done.stderr
     assert "no Neural Compute Stick is plugged in" in done.stderr
     assert "plug it in; a container needs /dev/bus/usb passed to it" in done.stderr

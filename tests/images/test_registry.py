@@ -54,8 +54,8 @@ def test_pushed_image_runs_on_each_platform(registry: str) -> None:
     environment = os.environ | {"REGISTRY": f"{registry}/edge-vision", "TAG": "test", "OUTPUT": "type=image,push=true"}
     name = f"{registry}/edge-vision/runner:test"
     try:
-        words = [sys.executable, IMAGES / "build.py", "runner-cross", "--progress=quiet"]
-        subprocess.run(words, env=environment | {"SBOM": "edge-vision/sbom:dev"}, check=True)
+        argv = [sys.executable, IMAGES / "build.py", "runner-cross", "--progress=quiet"]
+        subprocess.run(argv, env=environment | {"SBOM": "edge-vision/sbom:dev"}, check=True)
         request = urllib.request.Request(
             f"http://{registry}/v2/edge-vision/runner/manifests/test", headers={"Accept": INDEX}
         )
@@ -84,11 +84,11 @@ def test_pushed_image_runs_on_each_platform(registry: str) -> None:
 @pytest.mark.timeout(600)
 def test_runner_stands_on_another_base_when_one_is_named(registry: str) -> None:
     other = f"{registry}/others/debian:12"
-    for words in (["tag", "edge-vision/base:dev", other], ["push", "--quiet", other], ["rmi", other]):
-        subprocess.run(["docker", *words], check=True, capture_output=True)
-    words = [sys.executable, IMAGES / "build.py", "validate-runner", "--progress=plain"]
+    for argv in (["tag", "edge-vision/base:dev", other], ["push", "--quiet", other], ["rmi", other]):
+        subprocess.run(["docker", *argv], check=True, capture_output=True)
+    argv = [sys.executable, IMAGES / "build.py", "validate-runner", "--progress=plain"]
     environment = os.environ | {"BASE": f"docker-image://{other}", "TAG": "other-base"}
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     assert other in done.stderr
     assert "base-cross" not in done.stderr, "ours is not built"

@@ -52,9 +52,9 @@ def predictions() -> dict[str, Any]:
 def test_bench_runs_and_predicts_as_on_amd64(
     docker_run: Run, open_bundle: Path, open_images: Path, platform: str, predictions: dict[str, Any]
 ) -> None:
-    words = ("bench", "/bundle", "--images", "/images", "--root", "/tmp", "--scenario", "accuracy")
+    argv = ("bench", "/bundle", "--images", "/images", "--root", "/tmp", "--scenario", "accuracy")
     options = mounted(bundle=open_bundle, images=open_images)
-    done = docker_run(IMAGE, *words, "--precision", "f32", platform=platform, options=options)
+    done = docker_run(IMAGE, *argv, "--precision", "f32", platform=platform, options=options)
     assert done.returncode == 0, done.stdout + done.stderr
     predictions[platform] = json.loads(done.stdout)["predictions"]
     assert len(predictions[platform]) == 6
@@ -71,17 +71,17 @@ def _close(ours: Any, theirs: Any) -> bool:
 
 @pytest.mark.parametrize("platform", PLATFORMS)
 def test_quick_bench_keeps_every_sample(docker_run: Run, open_bundle: Path, open_images: Path, platform: str) -> None:
-    words = ("bench", "/bundle", "--images", "/images", "--root", "/tmp", "--scenario", "single-stream")
+    argv = ("bench", "/bundle", "--images", "/images", "--root", "/tmp", "--scenario", "single-stream")
     options = mounted(bundle=open_bundle, images=open_images)
-    done = docker_run(IMAGE, *words, "--seconds", "0.5", "--queries", "8", platform=platform, options=options)
+    done = docker_run(IMAGE, *argv, "--seconds", "0.5", "--queries", "8", platform=platform, options=options)
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(json.loads(done.stdout)["samples_ms"]) >= 8
 
 
 def test_app_serves_by_the_code_of_the_image(open_bundle: Path) -> None:
-    words = ["docker", "run", "--rm", "--detach", "--read-only", "--tmpfs", "/tmp", *mounted(bundle=open_bundle), IMAGE]
+    argv = ["docker", "run", "--rm", "--detach", "--read-only", "--tmpfs", "/tmp", *mounted(bundle=open_bundle), IMAGE]
     started = subprocess.run(
-        [*words, "serve", "/bundle", "--source", "none"], capture_output=True, text=True, check=True
+        [*argv, "serve", "/bundle", "--source", "none"], capture_output=True, text=True, check=True
     )
     health = ["python3", "-m", "device", "health", "/bundle", "--url", "http://127.0.0.1:8080/health", "--seconds", "1"]
     container = started.stdout.strip()
@@ -94,8 +94,8 @@ def test_app_serves_by_the_code_of_the_image(open_bundle: Path) -> None:
 
 
 def test_stop_ends_a_run_at_once(docker_run: Run, open_bundle: Path, open_images: Path) -> None:
-    words = ["docker", "run", "--rm", "--detach", "--read-only", "--tmpfs", "/tmp"]
-    words += [
+    argv = ["docker", "run", "--rm", "--detach", "--read-only", "--tmpfs", "/tmp"]
+    argv += [
         *mounted(bundle=open_bundle, images=open_images),
         IMAGE,
         "bench",
@@ -103,8 +103,8 @@ def test_stop_ends_a_run_at_once(docker_run: Run, open_bundle: Path, open_images
         "--images",
         "/images",
     ]
-    words += ["--root", "/tmp", "--scenario", "offline", "--seconds", "60"]
-    container = subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+    argv += ["--root", "/tmp", "--scenario", "offline", "--seconds", "60"]
+    container = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip()
     time.sleep(3)
     began = time.monotonic()
     subprocess.run(["docker", "stop", "--time", "20", container], capture_output=True, check=True)

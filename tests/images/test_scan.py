@@ -82,9 +82,9 @@ def program(folder: Path, name: str, answer: object, code: int = 0) -> None:
     (folder / name).chmod(0o755)
 
 
-def run(folder: Path, *words: object) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, *argv: object) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PATH": f"{folder}:/usr/bin:/bin"}
-    command = [sys.executable, IMAGES / "scan.py", *map(str, words)]
+    command = [sys.executable, IMAGES / "scan.py", *map(str, argv)]
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
 
@@ -153,8 +153,8 @@ def fake_audit(monkeypatch: pytest.MonkeyPatch, known: dict[tuple[str, str], lis
 
 
 def test_locks_are_audited_in_every_version(locks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = [{"id": "PYSEC-1", "aliases": ["CVE-2000-0007"], "fix_versions": ["2.0.0"]}]
-    fake_audit(monkeypatch, {("num-py", "2.0.0"): [], ("num-py", "1.0"): found, ("other", "1.0"): []})
+    actual = [{"id": "PYSEC-1", "aliases": ["CVE-2000-0007"], "fix_versions": ["2.0.0"]}]
+    fake_audit(monkeypatch, {("num-py", "2.0.0"): [], ("num-py", "1.0"): actual, ("other", "1.0"): []})
     result = scan.audit_locks(locks)
     assert result.packages == 3
     assert result.findings == [scan.Finding("num-py", "1.0", "CVE-2000-0007", "2.0.0")]
@@ -188,6 +188,6 @@ def test_statements_settle_findings(tmp_path: Path) -> None:
     path.write_text(
         '[[statements]]\nid = "CVE-2000-0001"\npackage = "NumPy"\nversions = "<3"\nstate = "not_affected"\n'
     )
-    found = [scan.Finding("numpy", "2.0.0", "CVE-2000-0001"), scan.Finding("numpy", "2.0.0", "CVE-2000-0002")]
-    result = scan.with_statements(scan.Scan("x", "grype", 1, found), path)
+    actual = [scan.Finding("numpy", "2.0.0", "CVE-2000-0001"), scan.Finding("numpy", "2.0.0", "CVE-2000-0002")]
+    result = scan.with_statements(scan.Scan("x", "grype", 1, actual), path)
     assert [one.state for one in result.findings] == ["not_affected", ""]

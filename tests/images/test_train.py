@@ -79,12 +79,12 @@ def test_tune_finds_tcmalloc_in_the_image() -> None:
 
 
 def test_train_in_image_leaves_models_that_this_side_converts(experiment: Path) -> None:
-    def toolkit(*words: str) -> subprocess.CompletedProcess[str]:
+    def toolkit(*argv: str) -> subprocess.CompletedProcess[str]:
         command = [
             sys.executable,
             "-m",
             "toolkit",
-            *words,
+            *argv,
             "--workspace",
             str(experiment.parent / "workspace"),
             "--json",

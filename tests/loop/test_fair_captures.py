@@ -38,9 +38,9 @@ def test_only_fair_captures_count(
     assert labeled("b" * 64, "c" * 64) == ()
     record(store, [Choice(one.digest, CLASS, "red") for one in (*fair, with_learned, unsure)], who="ann")
     record(store, [Choice(unknown.digest, UNKNOWN)], who="ann")
-    found = labeled("b" * 64, "c" * 64)
-    assert [one.digest for one in found] == [one.digest for one in fair], "in the order of their time"
-    assert {(one.truth, one.serving, one.image.is_file()) for one in found} == {("red", "red", True)}
+    result = labeled("b" * 64, "c" * 64)
+    assert [one.digest for one in result] == [one.digest for one in fair], "in the order of their time"
+    assert {(one.truth, one.serving, one.image.is_file()) for one in result} == {("red", "red", True)}
     assert labeled("b" * 64, "d" * 64) == (), "another release answered them"
 
 

@@ -113,11 +113,11 @@ def test_load_model_refuses_classes_from_other_modules(tmp_path: Path) -> None:
     path = tmp_path / "model.keras"
     network().save(path)
 
-    def foreign(configuration: Any) -> Any:
+    def unknown_layer(configuration: Any) -> Any:
         configuration["config"]["layers"][1] |= {"module": "os", "class_name": "system"}
         return configuration
 
-    change_keras(path, foreign, "3.15.1")
+    change_keras(path, unknown_layer, "3.15.1")
     with pytest.raises(UnreadableLayerError, match="author's own, system"):
         load_model(path)
 

@@ -374,18 +374,18 @@ def store(workspace: Workspace, empty: Store) -> Store:
 @pytest.fixture(scope="session")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Report:
     """One report of the filled store, for all tests that only read it."""
-    room = Workspace(tmp_path_factory.mktemp("written"))
-    with Store(room.database) as filled:
-        fill(room, filled)
-        return write_report(room, filled, experiment=Experiment.model_validate(EXPERIMENT))
+    other = Workspace(tmp_path_factory.mktemp("written"))
+    with Store(other.database) as filled:
+        fill(other, filled)
+        return write_report(other, filled, experiment=Experiment.model_validate(EXPERIMENT))
 
 
 @pytest.fixture(scope="session")
 def furnished(tmp_path_factory: pytest.TempPathFactory) -> Report:
     """The same with a past, an outlier and a model from elsewhere."""
-    room = Workspace(tmp_path_factory.mktemp("furnished"))
-    with Store(room.database) as filled:
-        fill(room, filled)
+    other = Workspace(tmp_path_factory.mktemp("furnished"))
+    with Store(other.database) as filled:
+        fill(other, filled)
         slower(filled)
         adopted(filled)
-        return write_report(room, filled, experiment=Experiment.model_validate(EXPERIMENT))
+        return write_report(other, filled, experiment=Experiment.model_validate(EXPERIMENT))

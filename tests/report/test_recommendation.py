@@ -21,7 +21,7 @@ from toolkit.workspace import Workspace
 
 
 @pytest.fixture
-def look(workspace: Workspace, store: Store, experiment: Experiment) -> Callable[[], ReportData]:
+def read_report(workspace: Workspace, store: Store, experiment: Experiment) -> Callable[[], ReportData]:
     return lambda: load_report(workspace, store, experiment)
 
 
@@ -29,8 +29,8 @@ def state(report: ReportData, title: str) -> str:
     return next(check.state for check in recommend_model(report).checks if check.title == title)
 
 
-def test_recommend_model_takes_the_fastest_of_the_accurate(look: Callable[[], ReportData]) -> None:
-    report = look()
+def test_recommend_model_takes_the_fastest_of_the_accurate(read_report: Callable[[], ReportData]) -> None:
+    report = read_report()
     choice = recommend_model(report).choice
     assert choice is not None
     best = max(variant.accuracy for variant in report.variants)
@@ -39,8 +39,8 @@ def test_recommend_model_takes_the_fastest_of_the_accurate(look: Callable[[], Re
     assert choice.slowest_ms == min(rivals)
 
 
-def test_recommend_model_says_what_keeps_one_from_trusting_it(look: Callable[[], ReportData]) -> None:
-    recommendation = recommend_model(look())
+def test_recommend_model_says_what_keeps_one_from_trusting_it(read_report: Callable[[], ReportData]) -> None:
+    recommendation = recommend_model(read_report())
     texts = {check.title: check.text for check in recommendation.checks}
     assert "Synthetic masks" in texts["Data"]
     assert "Quick runs" in texts["Speed"]
@@ -51,25 +51,27 @@ def test_recommend_model_says_what_keeps_one_from_trusting_it(look: Callable[[],
     assert recommendation.trust == "With care: see data, accuracy, training, speed, devices and deployment."
 
 
-def test_recommend_model_says_on_which_device_it_is_fastest(look: Callable[[], ReportData]) -> None:
-    assert recommend_model(look()).where.startswith("pi-1 is the fastest of 3, with ")
+def test_recommend_model_says_on_which_device_it_is_fastest(read_report: Callable[[], ReportData]) -> None:
+    assert recommend_model(read_report()).where.startswith("pi-1 is the fastest of 3, with ")
 
 
-def test_recommend_model_distrusts_choice_when_training_warned(store: Store, look: Callable[[], ReportData]) -> None:
-    choice = recommend_model(look()).choice
+def test_recommend_model_distrusts_choice_when_training_warned(
+    store: Store, read_report: Callable[[], ReportData]
+) -> None:
+    choice = recommend_model(read_report()).choice
     assert choice is not None
     store.put(dataclasses.replace(choice.model, warnings=("the validation loss only rises. Usual causes: many",)))
-    recommendation = recommend_model(look())
-    assert state(look(), "Training") == "bad"
+    recommendation = recommend_model(read_report())
+    assert state(read_report(), "Training") == "bad"
     assert recommendation.trust == "Not yet: training failed."
 
 
-def test_training_check_tells_withheld_stages_from_failed(store: Store, look: Callable[[], ReportData]) -> None:
+def test_training_check_tells_withheld_stages_from_failed(store: Store, read_report: Callable[[], ReportData]) -> None:
     reason = "no better than top on the validation images"
-    for model in look().models:
+    for model in read_report().models:
         warnings, withheld = ((f"not offered: {reason}",), reason) if model.stage == "fine-tune" else ((), "")
         store.put(dataclasses.replace(model, warnings=warnings, withheld=withheld))
-    (check,) = (check for check in recommend_model(look()).checks if check.title == "Training")
+    (check,) = (check for check in recommend_model(read_report()).checks if check.title == "Training")
     assert "no better than the stage before" in check.text
     assert "learned nothing" not in check.text
 
@@ -78,44 +80,50 @@ def test_training_check_tells_withheld_stages_from_failed(store: Store, look: Ca
     ("note", "expected"), [("synthetic masks", "warning"), ("", "good"), ("stand-in for the paper's images", "warning")]
 )
 def test_recommend_model_minds_what_the_data_are(
-    store: Store, look: Callable[[], ReportData], note: str, expected: str
+    store: Store, read_report: Callable[[], ReportData], note: str, expected: str
 ) -> None:
     store.put(dataclasses.replace(store.all(Split)[0], note=note))
-    check = next(check for check in recommend_model(look()).checks if check.title == "Data")
+    check = next(check for check in recommend_model(read_report()).checks if check.title == "Data")
     assert check.state == expected
     assert note.lower() in check.text.lower()
 
 
-def test_recommend_model_sees_devices_when_model_is_another(store: Store, look: Callable[[], ReportData]) -> None:
-    choice = recommend_model(look()).choice
+def test_recommend_model_sees_devices_when_model_is_another(
+    store: Store, read_report: Callable[[], ReportData]
+) -> None:
+    choice = recommend_model(read_report()).choice
     assert choice is not None
     assert choice.bundle is not None
     for n, device in enumerate(("pi-1", "pi-2", "pi-3")):
         deployment = dataclasses.replace(store.all(Deployment)[0], digest=f"{n:064}", parent=choice.bundle.digest)
         store.put(dataclasses.replace(deployment, device=device, at="2026-11-21T00:00:00+00:00"))
-    assert state(look(), "Deployment") == "good"
+    assert state(read_report(), "Deployment") == "good"
 
 
-def test_recommend_model_ships_none_when_all_conversions_failed(store: Store, look: Callable[[], ReportData]) -> None:
+def test_recommend_model_ships_none_when_all_conversions_failed(
+    store: Store, read_report: Callable[[], ReportData]
+) -> None:
     for ir in store.all(IrModel):
         store.put(dataclasses.replace(ir, parity=dataclasses.replace(ir.parity, passed=False)))
-    recommendation = recommend_model(look())
+    recommendation = recommend_model(read_report())
     assert recommendation.choice is None
     assert recommendation.headline == "No model can be recommended yet"
 
 
-def test_recommend_model_trusts_devices_when_raspberry_pis(store: Store, look: Callable[[], ReportData]) -> None:
+def test_recommend_model_trusts_devices_when_raspberry_pis(store: Store, read_report: Callable[[], ReportData]) -> None:
     for record in store.all(BenchRecord):
         facts = {**record.facts, "model": "Raspberry Pi 4 Model B Rev 1.4", "machine": "aarch64"}
         store.put(dataclasses.replace(record, facts=facts))
-    assert state(look(), "Devices") == "good"
+    assert state(read_report(), "Devices") == "good"
 
 
-def test_recommend_model_distrusts_devices_when_below_the_gate(store: Store, look: Callable[[], ReportData]) -> None:
+def test_recommend_model_distrusts_devices_when_below_the_gate(
+    store: Store, read_report: Callable[[], ReportData]
+) -> None:
     for record in store.all(BenchRecord):
         if record.scenario == "accuracy":
             store.put(dataclasses.replace(record, accuracy=0.9))
-    assert state(look(), "Same on the device") == "bad"
+    assert state(read_report(), "Same on the device") == "bad"
 
 
 def test_pair_counts_the_images_that_one_alone_got_right(store: Store) -> None:
@@ -126,15 +134,15 @@ def test_pair_counts_the_images_that_one_alone_got_right(store: Store) -> None:
     }
     one = dataclasses.replace(first, evaluation=judged["a"])
     other = dataclasses.replace(second, evaluation=judged["b"])
-    found = paired_tests.pair(one, other, (0, 1, 1, 1))
-    assert found is not None
-    assert (found.only_first, found.only_second, found.difference) == (1, 2, 0.25)
-    assert found.p_value == 1.0
+    result = paired_tests.pair(one, other, (0, 1, 1, 1))
+    assert result is not None
+    assert (result.only_first, result.only_second, result.difference) == (1, 2, 0.25)
+    assert result.p_value == 1.0
     assert paired_tests.pair(one, other, ()) is None
 
 
-def test_heads_compares_heads_per_network_and_stage(look: Callable[[], ReportData]) -> None:
-    pairs = list(paired_tests.heads(look()))
+def test_heads_compares_heads_per_network_and_stage(read_report: Callable[[], ReportData]) -> None:
+    pairs = list(paired_tests.heads(read_report()))
     assert [(p.first.head, p.second.head) for p in pairs] == [("sigmoid", "softmax")] * 4
     for pair in pairs:
         gap = pair.second.evaluation.accuracy - pair.first.evaluation.accuracy
@@ -142,7 +150,9 @@ def test_heads_compares_heads_per_network_and_stage(look: Callable[[], ReportDat
         assert pair.interval[0] <= pair.difference <= pair.interval[1]
 
 
-def test_recommend_model_says_what_checks_without_a_device_found(store: Store, look: Callable[[], ReportData]) -> None:
+def test_recommend_model_says_what_checks_without_a_device_found(
+    store: Store, read_report: Callable[[], ReportData]
+) -> None:
     bundle = store.all(Bundle)[0]
     bundle_check = BundleCheck(
         digest="a" * 64,
@@ -154,15 +164,15 @@ def test_recommend_model_says_what_checks_without_a_device_found(store: Store, l
         at="",
     )
     store.put(bundle_check)
-    assert state(look(), "Bundles") == "good"
-    (row,) = lineage.checks(look()).rows
+    assert state(read_report(), "Bundles") == "good"
+    (row,) = lineage.checks(read_report()).rows
     assert [cell.text for cell in row[1:]] == ["ncs2", "passed", "a blob of 9.5 MB"]
     store.put(dataclasses.replace(bundle_check, outcome="failed"))
-    assert state(look(), "Bundles") == "bad"
+    assert state(read_report(), "Bundles") == "bad"
 
 
-def test_networks_compares_the_best_at_their_last_stage(look: Callable[[], ReportData]) -> None:
-    pairs = list(paired_tests.networks(look()))
+def test_networks_compares_the_best_at_their_last_stage(read_report: Callable[[], ReportData]) -> None:
+    pairs = list(paired_tests.networks(read_report()))
     assert [(p.first.network, p.second.network, p.first.stage) for p in pairs] == [
         ("efficientnet_lite0", "mobilenet", "fine-tune")
     ] * 2
@@ -171,8 +181,10 @@ def test_networks_compares_the_best_at_their_last_stage(look: Callable[[], Repor
         assert row[4].text == f"{gap:+.1f}"
 
 
-def test_layer_errors_shows_the_layers_where_a_form_departs_most(store: Store, look: Callable[[], ReportData]) -> None:
-    assert lineage.layer_errors(look()).rows == ()
+def test_layer_errors_shows_the_layers_where_a_form_departs_most(
+    store: Store, read_report: Callable[[], ReportData]
+) -> None:
+    assert lineage.layer_errors(read_report()).rows == ()
     layer = LayerError(name="conv_1", kind="Convolution", error=2e-3, added_error=1.5e-3, largest=6.0)
     bundle_check = LayerErrorReport(
         digest="c" * 64,
@@ -186,7 +198,7 @@ def test_layer_errors_shows_the_layers_where_a_form_departs_most(store: Store, l
         layers=(layer,),
     )
     store.put(bundle_check)
-    (row,) = lineage.layer_errors(look()).rows
+    (row,) = lineage.layer_errors(read_report()).rows
     assert [cell.text for cell in row[1:]] == ["conv_1", "Convolution", "0.0015", "0.002", "6.00"]
     assert row[1].href == "raw/layer-errors-cccccccccccc.json"
 
@@ -214,42 +226,44 @@ def tied(store: Store) -> None:
 
 
 @pytest.mark.usefixtures("tied")
-def test_recommend_model_names_the_simplest_of_a_tie(look: Callable[[], ReportData]) -> None:
-    recommendation = recommend_model(look())
+def test_recommend_model_names_the_simplest_of_a_tie(read_report: Callable[[], ReportData]) -> None:
+    recommendation = recommend_model(read_report())
     assert recommendation.choice
     assert recommendation.choice.bundle
-    assert recommendation.choice.model.parameters == min(variant.model.parameters for variant in look().variants)
+    assert recommendation.choice.model.parameters == min(variant.model.parameters for variant in read_report().variants)
     assert recommendation.headline.endswith(", one of a tie")
     assert "It is a tie: neither accuracy, speed nor size distinguishes it from " in recommendation.reason
     assert recommendation.reason.endswith("This one is named because none of them has fewer parameters.")
 
 
-def test_recommend_model_takes_fp16_when_as_good_and_half_size(store: Store, look: Callable[[], ReportData]) -> None:
+def test_recommend_model_takes_fp16_when_as_good_and_half_size(
+    store: Store, read_report: Callable[[], ReportData]
+) -> None:
     for record in store.all(BenchRecord):
         bundle = store.get(Bundle, record.parent)
         assert bundle
         slow = 1.03 if bundle.precision == "fp16" else 1.0
         store.put(dataclasses.replace(record, samples_ms=tuple(4.0 * slow for _ in record.samples_ms)))
-    choice = recommend_model(look()).choice
+    choice = recommend_model(read_report()).choice
     assert choice
     assert choice.ir.precision == "fp16"
 
 
-def test_recommend_model_names_nothing_at_chance_level(store: Store, look: Callable[[], ReportData]) -> None:
+def test_recommend_model_names_nothing_at_chance_level(store: Store, read_report: Callable[[], ReportData]) -> None:
     with_accuracy(store, 0.52)
-    recommendation = recommend_model(look())
+    recommendation = recommend_model(read_report())
     assert recommendation.choice is None
     assert "chance level" in recommendation.reason
     for axis in ("latency", "rate"):
-        assert all(panel.frontier == () for panel in pareto.panels(look(), axis))
+        assert all(panel.frontier == () for panel in pareto.panels(read_report(), axis))
 
 
-def test_recommend_model_names_none_when_test_data_differ(store: Store, look: Callable[[], ReportData]) -> None:
+def test_recommend_model_names_none_when_test_data_differ(store: Store, read_report: Callable[[], ReportData]) -> None:
     model = store.all(TrainedModel)[-1]
     store.put(dataclasses.replace(model, parent="another split"))
-    assert "tested on different data" in recommend_model(look()).reason
+    assert "tested on different data" in recommend_model(read_report()).reason
 
 
-def test_recommend_model_says_what_was_not_asked(look: Callable[[], ReportData]) -> None:
-    (check,) = (check for check in recommend_model(look()).checks if check.title == "Bundles")
+def test_recommend_model_says_what_was_not_asked(read_report: Callable[[], ReportData]) -> None:
+    (check,) = (check for check in recommend_model(read_report()).checks if check.title == "Bundles")
     assert (check.state, check.text) == ("none", "Not checked: `toolkit check` was not run.")

@@ -45,10 +45,10 @@ def test_mann_whitney_asks_for_the_order_alone(first: list[float], second: list[
 @pytest.mark.parametrize("values", [[1, 2, 3, 4, 5, 6, 7], [1, 1, 2, 2, 2, 3, 9], [0, 0, 0, 0, 1, 1, 1]])
 def test_mann_whitney_has_the_variance_of_all_arrangements(values: list[float]) -> None:
     chosen = [set(places) for places in combinations(range(7), 3)]
-    found = [pairs([values[n] for n in places], [values[n] for n in range(7) if n not in places]) for places in chosen]
-    assert statistics.fmean(found) == pytest.approx(6)
+    result = [pairs([values[n] for n in places], [values[n] for n in range(7) if n not in places]) for places in chosen]
+    assert statistics.fmean(result) == pytest.approx(6)
     u, p_value = mann_whitney(values[4:], values[:4])
-    z = max(0.0, abs(u - 6) - 0.5) / statistics.pstdev(found)
+    z = max(0.0, abs(u - 6) - 0.5) / statistics.pstdev(result)
     assert p_value == pytest.approx(math.erfc(z / math.sqrt(2)))
 
 
@@ -75,10 +75,10 @@ def test_holm_is_the_published_procedure() -> None:
 
 
 @given(SHARES)
-def test_holm_keeps_order_and_stays_within_bonferroni(found: dict[int, float]) -> None:
-    adjusted = holm(found)
-    assert all(found[key] <= adjusted[key] <= min(1.0, len(found) * found[key]) for key in found)
-    ordered = sorted(found, key=lambda key: found[key])
+def test_holm_keeps_order_and_stays_within_bonferroni(result: dict[int, float]) -> None:
+    adjusted = holm(result)
+    assert all(result[key] <= adjusted[key] <= min(1.0, len(result) * result[key]) for key in result)
+    ordered = sorted(result, key=lambda key: result[key])
     assert [adjusted[key] for key in ordered] == sorted(adjusted.values())
 
 

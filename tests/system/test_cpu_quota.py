@@ -31,10 +31,10 @@ def test_limit_of_v1_is_quota_by_period_when_there_is_one(quota: str, period: st
 
 @given(st.integers(1, 512), st.lists(st.floats(0.01, 1024)))
 def test_within_is_whole_and_never_more_than_any_limit_needs(count: int, limits: list[float]) -> None:
-    found = cpu_quota.cap_cpus(count, limits)
-    assert 1 <= found <= count
-    assert all(found < limit + 1 for limit in limits)
-    assert found == count or any(found >= limit for limit in limits)
+    result = cpu_quota.cap_cpus(count, limits)
+    assert 1 <= result <= count
+    assert all(result < limit + 1 for limit in limits)
+    assert result == count or any(result >= limit for limit in limits)
 
 
 def test_cgroup_limits_include_enclosing_cgroups(tmp_path: Path) -> None:

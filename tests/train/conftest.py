@@ -72,15 +72,15 @@ def build_tiny(size: tuple[int, int], *, pretrained: bool, progress: Progress) -
 
 
 class Stopping(Silent):
-    """Ctrl-C after so many images, or when a line with these words is said."""
+    """Ctrl-C after so many images, or when a line with this text is logged."""
 
-    def __init__(self, *, images: int | None = None, words: str | None = None) -> None:
+    def __init__(self, *, images: int | None = None, line: str | None = None) -> None:
         super().__init__()
-        self._left, self._words = images, words
+        self._left, self._line = images, line
 
     def log(self, text: str) -> None:
         super().log(text)
-        if self._words is not None and self._words in text:
+        if self._line is not None and self._line in text:
             raise KeyboardInterrupt
 
     @contextmanager

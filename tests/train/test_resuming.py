@@ -111,11 +111,11 @@ def test_train_command_exits_130_when_interrupted(bench: Bench, workspace: Works
     bench.change('["tiny"]', '["mobilenet"]')
     bench.change("[train]", '[networks.mobilenet]\nweights = "none"\ninput_size = 32\n[train]')
     bench.change("epochs = 3\nlearning_rate = 0.01", "epochs = 100000\npatience = 100000\nlearning_rate = 0.01")
-    words = [sys.executable, "-c", "from toolkit.cli.main import main; main()"]
-    words += ["train", str(bench.file), "--workspace", str(workspace.root)]
+    argv = [sys.executable, "-c", "from toolkit.cli.main import main; main()"]
+    argv += ["train", str(bench.file), "--workspace", str(workspace.root)]
     log = bench.root / "log"
     with log.open("w") as stream:
-        process = subprocess.Popen(words, stderr=stream, stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen(argv, stderr=stream, stdout=subprocess.PIPE, text=True)
     while "top: epoch 3/" not in log.read_text():
         assert process.poll() is None, log.read_text()
         time.sleep(0.05)
@@ -127,7 +127,7 @@ def test_train_command_exits_130_when_interrupted(bench: Bench, workspace: Works
     assert "Traceback" not in talk
     assert output == ""
     assert [path.name for path in workspace.folder("runs").rglob("*") if path.is_file()] == ["checkpoint.npz"]
-    going_on = stopping(words="resuming after epoch")
+    going_on = stopping(argv="resuming after epoch")
     with pytest.raises(KeyboardInterrupt):
         bench.train(workspace, going_on)
     assert int(going_on.messages[-1].split("epoch ")[1].split()[0]) >= 3

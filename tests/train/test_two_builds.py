@@ -67,8 +67,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def toolkit(python: Path | str, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [python, "-P", "-m", "toolkit", *words, "--workspace", folder / "workspace"]
+def toolkit(python: Path | str, folder: Path, *argv: str) -> subprocess.CompletedProcess[str]:
+    command = [python, "-P", "-m", "toolkit", *argv, "--workspace", folder / "workspace"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done

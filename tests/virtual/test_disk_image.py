@@ -47,10 +47,10 @@ def test_initrd_holds_modules_decompressed(tmp_path: Path) -> None:
 
 
 def test_mmdebstrap_reads_sources_from_stdin_and_keeps_the_lists() -> None:
-    words = mmdebstrap_command(Path("/somewhere/root.tar"))
-    assert words[-3:] == ["trixie", "/somewhere/root.tar", "-"]
-    assert "--architectures=arm64" in words
-    assert "--skip=cleanup/apt/lists" in words
+    argv = mmdebstrap_command(Path("/somewhere/root.tar"))
+    assert argv[-3:] == ["trixie", "/somewhere/root.tar", "-"]
+    assert "--architectures=arm64" in argv
+    assert "--skip=cleanup/apt/lists" in argv
 
 
 def test_legacy_suite_has_no_update_sources(

@@ -71,8 +71,8 @@ class Host:
 @contextmanager
 def connected(folder: Path) -> Iterator[Host]:
     ours, theirs = socket.socketpair()
-    words = [sys.executable, "-m", "toolkit.virtual.ncs2_emulator", str(folder)]
-    with ours, theirs, subprocess.Popen(words, stdin=theirs) as process:
+    argv = [sys.executable, "-m", "toolkit.virtual.ncs2_emulator", str(folder)]
+    with ours, theirs, subprocess.Popen(argv, stdin=theirs) as process:
         theirs.close()
         ours.settimeout(10)
         yield Host(ours)

@@ -36,10 +36,10 @@ class Started:
 
     def sh(self, script: str) -> str:
         options = [f"UserKnownHostsFile={self.known_hosts}", f"HostKeyAlias={NAME}", "StrictHostKeyChecking=yes"]
-        words = ["ssh", "-F", "none", "-i", str(self.key), "-p", str(self.machine.port), "-o", "BatchMode=yes"]
-        words += [word for option in options for word in ("-o", option)]
-        words += [f"{USER}@{ADDRESS}", script]
-        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        argv = ["ssh", "-F", "none", "-i", str(self.key), "-p", str(self.machine.port), "-o", "BatchMode=yes"]
+        argv += [word for option in options for word in ("-o", option)]
+        argv += [f"{USER}@{ADDRESS}", script]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return str(done.stdout).strip()
 
@@ -69,7 +69,7 @@ def start(machine: Machine, image: Path, tools: Tools) -> None:
     tools.run("qemu-img", "resize", "-q", "-f", "raw", image, str(CARD_BYTES))
     config = (firmware / "config.txt").read_text()
     accelerated, cpu = accelerator()
-    words = [
+    argv = [
         *("-machine", "virt", "-accel", accelerated, "-cpu", cpu, "-smp", "2", "-m", "1024"),
         *("-kernel", str(firmware / setting(config, "kernel="))),
         *("-initrd", str(firmware / setting(config, "initramfs ").split()[0])),
@@ -80,7 +80,7 @@ def start(machine: Machine, image: Path, tools: Tools) -> None:
         *("-display", "none", "-serial", f"file:{machine.console}", "-daemonize"),
         *("-qmp", f"unix:{machine.control.name},server=on,wait=off"),
     ]
-    debian_packages.run_program(tools.qemu(*words), "starting QEMU", machine.folder)
+    debian_packages.run_program(tools.qemu(*argv), "starting QEMU", machine.folder)
 
 
 def setting(config: str, begin: str) -> str:

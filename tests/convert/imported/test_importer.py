@@ -107,7 +107,7 @@ def write_onnx(path: Path, **changes: Any) -> Path:
 
 
 @pytest.fixture
-def bring(made: Path, tmp_path: Path) -> Callable[..., Any]:
+def import_file(made: Path, tmp_path: Path) -> Callable[..., Any]:
     """bring(file, precision, target, words…): the manifest of the bundle that is made, and the bundle's folder."""
     workspace = Workspace(tmp_path / "workspace")
 
@@ -126,8 +126,8 @@ def bring(made: Path, tmp_path: Path) -> Callable[..., Any]:
 
 
 @pytest.mark.parametrize("file", ["colors.keras", "colors", "colors.tflite", "colors.onnx", "colors.xml", "half.xml"])
-def test_import_model_makes_a_bundle_that_answers_as_its_own(bring: Any, made: Path, file: str) -> None:
-    manifest, folder = bring(file, images=made / "flat")
+def test_import_model_makes_a_bundle_that_answers_as_its_own(import_file: Any, made: Path, file: str) -> None:
+    manifest, folder = import_file(file, images=made / "flat")
     assert manifest["parity"]["max_abs"] <= 1e-4
     assert manifest["labels"] == list(LABELS)
     assert manifest["input"]["layout"] == "NHWC"
@@ -136,50 +136,50 @@ def test_import_model_makes_a_bundle_that_answers_as_its_own(bring: Any, made: P
     np.testing.assert_allclose(np.load(folder / "golden/outputs.npy").sum(axis=1), 1, atol=1e-5)
 
 
-def test_import_model_judges_by_the_labels_when_the_images(bring: Any) -> None:
-    manifest, _ = bring("colors.onnx")
+def test_import_model_judges_by_the_labels_when_the_images(import_file: Any) -> None:
+    manifest, _ = import_file("colors.onnx")
     assert (manifest["parity"]["reference_accuracy"], manifest["lineage"]["note"]) == (1.0, "")
     assert manifest["lineage"]["imported"]["layout"] == "NCHW"
 
 
-def test_import_model_swaps_the_channels_when_the_model_takes(bring: Any) -> None:
+def test_import_model_swaps_the_channels_when_the_model_takes(import_file: Any) -> None:
     """Red and blue change places; green stays."""
     with pytest.raises(DataError, match="no better than guessing") as refused:
-        bring("colors.onnx", color="BGR")
+        import_file("colors.onnx", color="BGR")
     assert "with --color RGB it would be right on 100%" in refused.value.problems[0].remedy
-    manifest, _ = bring("colors.onnx", color="BGR", force="the cameras swap them")
+    manifest, _ = import_file("colors.onnx", color="BGR", force="the cameras swap them")
     assert manifest["lineage"]["imported"]["forced"] == "the cameras swap them"
     assert manifest["parity"]["reference_accuracy"] == pytest.approx(1 / 3)
     assert manifest["parity"]["max_abs"] <= 1e-4
 
 
-def test_import_model_says_who_labeled_when_the_images(bring: Any, made: Path) -> None:
-    manifest, _ = bring("colors.onnx", images=made / "flat")
+def test_import_model_says_who_labeled_when_the_images(import_file: Any, made: Path) -> None:
+    manifest, _ = import_file("colors.onnx", images=made / "flat")
     assert manifest["parity"]["reference_accuracy"] == 1.0
     assert "labeled by the model itself" in manifest["lineage"]["note"]
 
 
-def test_import_model_uses_the_scale_of_its_own_when_the_model(bring: Any, made: Path) -> None:
-    manifest, _ = bring("bytes.tflite", scaling=None, images=made / "flat")
+def test_import_model_uses_the_scale_of_its_own_when_the_model(import_file: Any, made: Path) -> None:
+    manifest, _ = import_file("bytes.tflite", scaling=None, images=made / "flat")
     imported = manifest["lineage"]["imported"]
     assert (imported["dtype"], imported["quantized"], imported["std"]) == ("i8", True, [255.0] * 3)
     assert imported["input_scale"] == pytest.approx(1 / 255, rel=0.02)
     assert manifest["parity"]["max_abs"] <= 5e-2
     with pytest.raises(ConfigurationError, match="is quantized"):
-        bring("bytes.tflite", "fp16", "ncs2", images=made / "flat")
+        import_file("bytes.tflite", "fp16", "ncs2", images=made / "flat")
 
 
 @pytest.mark.parametrize("file", ["colors.keras", "colors.onnx"])
-def test_import_model_lowers_as_any_other_when_aimed_at_a_stick(bring: Any, made: Path, file: str) -> None:
-    manifest, _ = bring(file, "fp16", "ncs2", scaling="caffe", images=made / "flat")
+def test_import_model_lowers_as_any_other_when_aimed_at_a_stick(import_file: Any, made: Path, file: str) -> None:
+    manifest, _ = import_file(file, "fp16", "ncs2", scaling="caffe", images=made / "flat")
     assert manifest["parity"]["max_abs"] <= 1e-2
 
 
-def test_import_model_needs_a_size_when_the_input_takes_any(bring: Any, tmp_path: Path) -> None:
+def test_import_model_needs_a_size_when_the_input_takes_any(import_file: Any, tmp_path: Path) -> None:
     free = write_onnx(tmp_path / "free.onnx", space=("H", "W"))
     with pytest.raises(DataError, match="images of any size"):
-        bring(free)
-    manifest, _ = bring(free, size=parse_size("24x20"))
+        import_file(free)
+    manifest, _ = import_file(free, size=parse_size("24x20"))
     assert (manifest["input"]["height"], manifest["input"]["width"]) == (24, 20)
 
 
@@ -193,10 +193,10 @@ def test_import_model_needs_a_size_when_the_input_takes_any(bring: Any, tmp_path
     ],
 )
 def test_import_model_says_what_is_in_the_way_when_the_model(
-    bring: Any, tmp_path: Path, changes: dict[str, Any], kind: type[Exception], message: str
+    import_file: Any, tmp_path: Path, changes: dict[str, Any], kind: type[Exception], message: str
 ) -> None:
     with pytest.raises(kind, match=message):
-        bring(write_onnx(tmp_path / "odd.onnx", **changes))
+        import_file(write_onnx(tmp_path / "odd.onnx", **changes))
 
 
 @pytest.mark.parametrize(
@@ -211,18 +211,18 @@ def test_import_model_says_what_is_in_the_way_when_the_model(
     ],
 )
 def test_import_model_refuses_when_the_words_do_not_fit(
-    bring: Any, text: dict[str, Any], kind: type[Exception], message: str
+    import_file: Any, text: dict[str, Any], kind: type[Exception], message: str
 ) -> None:
     with pytest.raises(kind, match=message):
-        bring("colors.onnx", **text)
+        import_file("colors.onnx", **text)
 
 
-def test_import_model_refuses_when_scores_are_called(bring: Any) -> None:
+def test_import_model_refuses_when_scores_are_called(import_file: Any) -> None:
     with pytest.raises(DataError, match="not the probabilities"):
-        bring("colors.keras", output="probabilities", scaling="none")
+        import_file("colors.keras", output="probabilities", scaling="none")
 
 
-def test_import_model_names_an_output_of_class_numbers(bring: Any, tmp_path: Path) -> None:
+def test_import_model_names_an_output_of_class_numbers(import_file: Any, tmp_path: Path) -> None:
     import onnx
 
     file = write_onnx(tmp_path / "argmax.onnx")
@@ -231,48 +231,48 @@ def test_import_model_names_an_output_of_class_numbers(bring: Any, tmp_path: Pat
     model.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.INT64
     onnx.save(model, file)
     with pytest.raises(DataError, match=r"numbers of type i64, not probabilities[\s\S]*without the ArgMax"):
-        bring(file)
+        import_file(file)
 
 
-def test_import_model_runs_no_code_when_a_keras_file_holds_some(bring: Any) -> None:
+def test_import_model_runs_no_code_when_a_keras_file_holds_some(import_file: Any) -> None:
     with pytest.raises(DataError, match="Lambda layer"):
-        bring("code.keras")
+        import_file("code.keras")
 
 
 @pytest.mark.parametrize("name", ["broken.onnx", "broken.tflite", "broken.keras", "broken/saved_model.pb"])
-def test_import_model_names_the_file_when_it_is_damaged(bring: Any, tmp_path: Path, name: str) -> None:
+def test_import_model_names_the_file_when_it_is_damaged(import_file: Any, tmp_path: Path, name: str) -> None:
     file = tmp_path / name
     file.parent.mkdir(exist_ok=True)
     file.write_bytes(b"damaged" * 40)
     with pytest.raises(DataError, match=r"broken.*: cannot be read"):
-        bring(file if file.suffix != ".pb" else file.parent)
+        import_file(file if file.suffix != ".pb" else file.parent)
 
 
-def test_import_model_counts_when_labels_do_not_fit(bring: Any, tmp_path: Path) -> None:
+def test_import_model_counts_when_labels_do_not_fit(import_file: Any, tmp_path: Path) -> None:
     labels = tmp_path / "labels.txt"
     labels.write_text("red\ngreen\n")
     with pytest.raises(DataError, match="2 labels, but the model has 3 outputs"):
-        bring("colors.onnx", labels=labels)
+        import_file("colors.onnx", labels=labels)
     labels.write_text("red\nred\nblue\n")
     with pytest.raises(ConfigurationError, match="has a label twice: red"):
-        bring("colors.onnx", labels=labels)
+        import_file("colors.onnx", labels=labels)
     labels.write_text("rot\ngelb\nblau\n")
     with pytest.raises(DataError, match="no such label") as failed:
-        bring("colors.onnx", labels=labels)
+        import_file("colors.onnx", labels=labels)
     assert len(failed.value.problems) == 3
 
 
-def test_find_or_import_says_what_is_needed_when_labels(bring: Any) -> None:
+def test_find_or_import_says_what_is_needed_when_labels(import_file: Any) -> None:
     with pytest.raises(UsageError, match="--labels FILE"):
-        bring("colors.onnx", labels=None)
+        import_file("colors.onnx", labels=None)
 
 
 def test_predict_answers_on_a_bundle_when_it_was_brought_in(
-    bring: Any, made: Path, capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    import_file: Any, made: Path, capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from toolkit.cli.main import main
 
-    _, folder = bring("colors.onnx")
+    _, folder = import_file("colors.onnx")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as left:
         main(["predict", str(folder), str(made / "flat" / "green1.png"), "--json"])

@@ -83,9 +83,9 @@ def small_set(few: tuple[faces.Face, ...], monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_find_eyes_finds_most_when_faces_are_real(few: tuple[faces.Face, ...]) -> None:
-    found = [faces.find_eyes(read_image(face.content)[..., 0]) for face in few]
-    assert sum(eyes is not None for eyes in found) >= 9
-    assert all(eyes[0][0] < eyes[1][0] for eyes in found if eyes)
+    result = [faces.find_eyes(read_image(face.content)[..., 0]) for face in few]
+    assert sum(eyes is not None for eyes in result) >= 9
+    assert all(eyes[0][0] < eyes[1][0] for eyes in result if eyes)
 
 
 def test_find_eyes_finds_none_when_there_is_no_face() -> None:

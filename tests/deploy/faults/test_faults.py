@@ -70,14 +70,14 @@ def lone(devices: Devices, serving: Callable[..., Devices], bundle: Path, other_
     return Scene(serving(devices[0]), bundle, other_bundle)
 
 
-@pytest.mark.fault("the golden images are answered wrongly on the canary", serves="old", says="golden check failed")
+@pytest.mark.fault("the golden images are answered wrongly on the canary", serves="old", reports="golden check failed")
 def test_deploy_starts_nobody_else_when_the_canary_fails(
     scene: Scene, make_bundle: Callable[..., Path], aftermath: Aftermath
 ) -> None:
     wrong = make_bundle("wrong", golden_shift=0.2)
     result = deploy(wrong, scene.devices)
     assert [each.outcome for each in result.outcomes.values()] == ["failed", "skipped", "skipped"]
-    assert result.stopped == "1 of the first batch failed, so nobody else starts"
+    assert result.stopped == "1 of the first batch failed, so no other device is changed"
     assert not any((Path(device.root) / f"releases/{_release(wrong)}").exists() for device in scene.devices[1:])
     aftermath.hold(scene.devices, scene.old, scene.new, result, scene.deploy)
 
@@ -85,7 +85,7 @@ def test_deploy_starts_nobody_else_when_the_canary_fails(
 @pytest.mark.fault(
     "a device of a later group fails: what was done before is rolled back",
     serves="old",
-    says="rolled-back.*rolled back: 1 failed until batch 3",
+    reports="rolled-back.*rolled back: 1 failed until batch 3",
 )
 def test_deploy_takes_back_all_groups_when_a_later_one_fails(
     scene: Scene, aftermath: Aftermath, broken_python: Path
@@ -99,7 +99,7 @@ def test_deploy_takes_back_all_groups_when_a_later_one_fails(
 
 
 @pytest.mark.fault(
-    "a device of a later group fails, with `--no-auto-rollback`", serves="old or new", says="1 failed until batch 3"
+    "a device of a later group fails, with `--no-auto-rollback`", serves="old or new", reports="1 failed until batch 3"
 )
 def test_deploy_keeps_what_was_done_when_told_not_to_undo(
     scene: Scene, aftermath: Aftermath, broken_python: Path
@@ -115,7 +115,7 @@ def test_deploy_keeps_what_was_done_when_told_not_to_undo(
 @pytest.mark.fault(
     "the service is not healthy on the new release: the device puts the old one back by itself",
     serves="old",
-    says="the service is not healthy: .* answers 500.* serves again",
+    reports="the service is not healthy: .* answers 500.* serves again",
 )
 def test_deploy_restores_the_release_when_the_service_fails(lone: Scene, aftermath: Aftermath, tmp_path: Path) -> None:
     with _service(Path(lone.devices[0].root), sick=_release(lone.new)) as url:
@@ -131,7 +131,7 @@ def test_deploy_restores_the_release_when_the_service_fails(lone: Scene, afterma
 @pytest.mark.fault(
     "two controllers at once, over the same devices",
     serves="old",
-    says="another rollout is going on: locked by .*first",
+    reports="another rollout is running: locked by .*first",
 )
 def test_deploy_is_refused_when_another_rollout_is_going_on(lone: Scene, aftermath: Aftermath) -> None:
     with rollout_lock(lone.devices[0], "the first one"), pytest.raises(FleetError) as caught:
@@ -139,7 +139,7 @@ def test_deploy_is_refused_when_another_rollout_is_going_on(lone: Scene, afterma
     aftermath.hold(lone.devices, lone.old, lone.new, caught.value, lone.deploy)
 
 
-@pytest.mark.fault("two controllers at once, on one device", serves="old", says="locked by .* another deploy")
+@pytest.mark.fault("two controllers at once, on one device", serves="old", reports="locked by .* another deploy")
 def test_deploy_skips_a_device_that_somebody_else_changes(lone: Scene, aftermath: Aftermath) -> None:
     device = lone.devices[0]
     with connect(device) as shell, device_lock(device, shell, "another deploy"):
@@ -147,7 +147,7 @@ def test_deploy_skips_a_device_that_somebody_else_changes(lone: Scene, aftermath
     aftermath.hold(lone.devices, lone.old, lone.new, result, lone.deploy)
 
 
-@pytest.mark.fault("a bundle signed by somebody else", serves="old", says="the device refuses the release")
+@pytest.mark.fault("a bundle signed by somebody else", serves="old", reports="the device refuses the release")
 def test_deploy_changes_nothing_on_an_untrusted_signature(lone: Scene, aftermath: Aftermath, tmp_path: Path) -> None:
     keys = [_key(tmp_path / name) for name in ("trusted", "other")]
     signed = [_signed(lone.new, key, tmp_path / key.name / "bundles") for key in keys]
@@ -159,7 +159,9 @@ def test_deploy_changes_nothing_on_an_untrusted_signature(lone: Scene, aftermath
 
 
 @pytest.mark.fault(
-    "a bundle for another target: nothing is sent", serves="old", says="the bundle is made for cpu .*, not for MYRIAD"
+    "a bundle for another target: nothing is sent",
+    serves="old",
+    reports="the bundle is made for cpu .*, not for MYRIAD",
 )
 def test_deploy_sends_nothing_for_another_target(lone: Scene, aftermath: Aftermath) -> None:
     result = lone.deploy(*(replace(device, accelerator="MYRIAD") for device in lone.devices))
@@ -168,7 +170,7 @@ def test_deploy_sends_nothing_for_another_target(lone: Scene, aftermath: Afterma
     aftermath.hold(lone.devices, lone.old, lone.new, result, lone.deploy)
 
 
-@pytest.mark.fault("a device slower than its gate", serves="old", says="slower than its gate: p90")
+@pytest.mark.fault("a device slower than its gate", serves="old", reports="slower than its gate: p90")
 def test_deploy_keeps_the_old_release_when_too_slow(scene: Scene, aftermath: Aftermath, workspace: Workspace) -> None:
     fast = replace(scene.devices[0], name="fast")
     with Store(workspace.database) as store:
@@ -182,7 +184,7 @@ def test_deploy_keeps_the_old_release_when_too_slow(scene: Scene, aftermath: Aft
     assert unknown.gates["speed"] == "no record to compare with"
 
 
-@pytest.mark.fault("30 % of the fleet cannot be reached", serves="old or new", says="refuses connections")
+@pytest.mark.fault("30 % of the fleet cannot be reached", serves="old or new", reports="refuses connections")
 def test_deploy_serves_the_others_when_a_third_cannot_be_reached(
     devices: Devices, serving: Callable[..., Devices], bundle: Path, other_bundle: Path, aftermath: Aftermath
 ) -> None:
@@ -199,7 +201,7 @@ def test_deploy_serves_the_others_when_a_third_cannot_be_reached(
     aftermath.hold(many, bundle, other_bundle, result, lambda: deploy(other_bundle, many))
 
 
-@pytest.mark.fault("a device hangs in the midst of its turn", serves="old", says="no answer within 2 s")
+@pytest.mark.fault("a device hangs in the midst of its turn", serves="old", reports="no answer within 2 s")
 def test_deploy_gives_a_device_up_when_it_hangs(
     lone: Scene, aftermath: Aftermath, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -211,7 +213,7 @@ def test_deploy_gives_a_device_up_when_it_hangs(
 
 
 @pytest.mark.fault(
-    "a corrupted file in the store of a device: it is sent again", serves="new", says="repaired there: store"
+    "a corrupted file in the store of a device: it is sent again", serves="new", reports="repaired there: store"
 )
 def test_deploy_mends_a_file_of_the_store_when_it_is_corrupted(
     lone: Scene, make_bundle: Callable[..., Path], aftermath: Aftermath
@@ -226,7 +228,7 @@ def test_deploy_mends_a_file_of_the_store_when_it_is_corrupted(
     aftermath.hold(lone.devices, lone.old, alike, result, lambda: deploy(alike, lone.devices))
 
 
-@pytest.mark.fault("the clock of a device is wrong by years", serves="new", says="'deployed'")
+@pytest.mark.fault("the clock of a device is wrong by years", serves="new", reports="'deployed'")
 @pytest.mark.parametrize("years", [-10, 10])
 def test_deploy_does_not_depend_on_the_devices_clock(
     years: int, lone: Scene, aftermath: Aftermath, tmp_path: Path
@@ -358,6 +360,6 @@ time_t time(time_t *place) {
 def _clock(folder: Path, years: int) -> Path:
     """A library that makes a program see another date."""
     library = folder / "clock.so"
-    words = ["gcc", "-shared", "-fPIC", f"-DYEARS={years}", "-x", "c", "-", "-o", str(library), "-ldl"]
-    subprocess.run(words, input=CLOCK.encode(), check=True)
+    argv = ["gcc", "-shared", "-fPIC", f"-DYEARS={years}", "-x", "c", "-", "-o", str(library), "-ldl"]
+    subprocess.run(argv, input=CLOCK.encode(), check=True)
     return library

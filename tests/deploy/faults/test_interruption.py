@@ -32,10 +32,10 @@ class Controller:
     """A `toolkit deploy` in a process of its own, to a device that waits in the golden check until it is let go."""
 
     device: Device
-    words: list[str]
+    argv: list[str]
 
     def start(self) -> subprocess.Popen[str]:
-        return subprocess.Popen(self.words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        return subprocess.Popen(self.argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def wait_for(self, moment: str, process: subprocess.Popen[str]) -> None:
         _wait_for(lambda: _has_come(moment, Path(self.device.root)), process)
@@ -43,7 +43,7 @@ class Controller:
     def run(self) -> dict[str, Any]:
         """Once more, to its end, the device being let go."""
         (Path(self.device.root) / "go").touch()
-        done = subprocess.run(self.words, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(self.argv, capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == 0, done.stderr
         return dict(json.loads(done.stdout))
 
@@ -63,8 +63,8 @@ def controller(write_inventory: Callable[..., Path], workspace: Workspace, tmp_p
         own = {"toolkit_known_hosts": device.known_hosts, "ansible_ssh_private_key_file": device.key_file}
         inventory = write_inventory((device,), toolkit_python=str(slow), **own)
         toolkit = str(Path(sys.executable).with_name("toolkit"))
-        words = [toolkit, "deploy", str(bundle), "--fleet", "--inventory", str(inventory), "--json"]
-        return Controller(device, [*words, "--workspace", str(workspace.root)])
+        argv = [toolkit, "deploy", str(bundle), "--fleet", "--inventory", str(inventory), "--json"]
+        return Controller(device, [*argv, "--workspace", str(workspace.root)])
 
     yield make
     for root in roots:  # whatever still waits there ends
@@ -95,7 +95,7 @@ def test_deploy_exits_130_when_interrupted_and_heals_next(
 
 
 @pytest.mark.fault(
-    "the controller is killed, and started again", serves="old", says=r"\(process \d+\) since .* UTC: deploy"
+    "the controller is killed, and started again", serves="old", reports=r"\(process \d+\) since .* UTC: deploy"
 )
 def test_deploy_heals_when_the_controller_was_killed(
     devices: tuple[Device, ...], serving: Any, bundle: Path, other_bundle: Path, controller: Start, aftermath: Any
@@ -112,7 +112,7 @@ def test_deploy_heals_when_the_controller_was_killed(
     aftermath.hold((device,), bundle, other_bundle, message, killed.run)
 
 
-@pytest.mark.fault("sshd is killed in the midst of a turn", serves="old", says="connection was lost|hung up")
+@pytest.mark.fault("sshd is killed in the midst of a turn", serves="old", reports="connection was lost|hung up")
 def test_deploy_fails_and_the_next_run_heals_when_sshd_is_killed(
     workspace: Workspace, serving: Any, bundle: Path, other_bundle: Path, controller: Start, aftermath: Any
 ) -> None:

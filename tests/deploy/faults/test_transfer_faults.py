@@ -69,7 +69,9 @@ def why(result: RolloutResult) -> str:
 
 @pytest.mark.timeout(600)
 @pytest.mark.fault(
-    "the connection is cut, at every tenth of the transfer", serves="old", says="connection was lost|hung up|SSH failed"
+    "the connection is cut, at every tenth of the transfer",
+    serves="old",
+    reports="connection was lost|hung up|SSH failed",
 )
 def test_deploy_goes_on_when_it_was_cut_at_any_tenth(
     scene: Scene, wire: Wire, make_bundle: Callable[..., Path], aftermath: Aftermath
@@ -93,13 +95,13 @@ def test_deploy_goes_on_when_it_was_cut_at_any_tenth(
     assert sent == sorted(sent, reverse=True)
 
 
-@pytest.mark.fault("a bit flips on the way", serves="old", says="connection was lost|hung up|SSH failed|damaged")
+@pytest.mark.fault("a bit flips on the way", serves="old", reports="connection was lost|hung up|SSH failed|damaged")
 def test_deploy_refuses_what_was_changed_on_the_way(scene: Scene, wire: Wire, aftermath: Aftermath) -> None:
     wire.flip_at = 600_000
     aftermath.hold((scene.device,), scene.old, scene.new, why(scene.deploy(wire.device)), scene.heal)
 
 
-@pytest.mark.fault("the device is reached at 10 kB/s", serves="new", says="deployed")
+@pytest.mark.fault("the device is reached at 10 kB/s", serves="new", reports="deployed")
 def test_deploy_ends_when_the_line_is_slow(
     devices: Devices, bundle: Path, other_bundle: Path, tmp_path: Path, aftermath: Aftermath
 ) -> None:
@@ -112,7 +114,7 @@ def test_deploy_ends_when_the_line_is_slow(
 
 
 @pytest.mark.fault(
-    "a file in the device's store was corrupted, which the old release shares", serves="new", says="store/"
+    "a file in the device's store was corrupted, which the old release shares", serves="new", reports="store/"
 )
 def test_deploy_sends_a_corrupted_file_again(
     devices: Devices, bundle: Path, make_bundle: Callable[..., Path], aftermath: Aftermath
@@ -160,7 +162,7 @@ def cramped(disk: Disk, devices: Devices, bundle: Path, make_bundle: Callable[..
 
 
 @pytest.mark.root
-@pytest.mark.fault("there is too little room on the device", serves="old", says="no room: 8.* MB to send")
+@pytest.mark.fault("there is too little room on the device", serves="old", reports="no room: 8.* MB to send")
 def test_deploy_sends_nothing_when_there_is_no_room(cramped: Scene, disk: Disk, aftermath: Aftermath) -> None:
     message = why(cramped.deploy(toolkit_reserve_bytes=0))
     assert not list(Path(cramped.device.root).glob("store/*.part"))
@@ -168,7 +170,7 @@ def test_deploy_sends_nothing_when_there_is_no_room(cramped: Scene, disk: Disk, 
 
 
 @pytest.mark.root
-@pytest.mark.fault("the disk becomes full during the transfer", serves="old", says="No space left on device")
+@pytest.mark.fault("the disk becomes full during the transfer", serves="old", reports="No space left on device")
 def test_deploy_keeps_the_old_release_when_the_disk_becomes_full(
     cramped: Scene, disk: Disk, aftermath: Aftermath
 ) -> None:
@@ -177,7 +179,7 @@ def test_deploy_keeps_the_old_release_when_the_disk_becomes_full(
 
 
 @pytest.mark.root
-@pytest.mark.fault("the device runs out of inodes", serves="old", says="no room: .* free inodes")
+@pytest.mark.fault("the device runs out of inodes", serves="old", reports="no room: .* free inodes")
 def test_deploy_sends_nothing_when_there_are_no_inodes(cramped: Scene, disk: Disk, aftermath: Aftermath) -> None:
     seen = os.statvfs(cramped.device.root)
     disk.remount(f"size=64m,nr_inodes={seen.f_files - seen.f_ffree + 5}")
@@ -188,7 +190,7 @@ def test_deploy_sends_nothing_when_there_are_no_inodes(cramped: Scene, disk: Dis
 
 
 @pytest.mark.root
-@pytest.mark.fault("the file system is read-only", serves="old", says="cannot be written: .* read-only")
+@pytest.mark.fault("the file system is read-only", serves="old", reports="cannot be written: .* read-only")
 def test_deploy_keeps_the_old_release_when_the_disk_is_read_only(
     cramped: Scene, disk: Disk, aftermath: Aftermath
 ) -> None:
@@ -275,7 +277,9 @@ def cut_and_healed(
     return result
 
 
-@pytest.mark.fault("the power is cut during the transfer", serves="old", says="connection was lost|hung up|SSH failed")
+@pytest.mark.fault(
+    "the power is cut during the transfer", serves="old", reports="connection was lost|hung up|SSH failed"
+)
 def test_deploy_heals_when_the_power_was_cut_during_the_transfer(
     machine: Machine, bundle: Path, make_bundle: Callable[..., Path], aftermath: Aftermath
 ) -> None:
@@ -283,7 +287,9 @@ def test_deploy_heals_when_the_power_was_cut_during_the_transfer(
     cut_and_healed(machine, bundle, new, aftermath, lambda: any(machine.root.glob("store/*.part")))
 
 
-@pytest.mark.fault("the power is cut at the switch", serves="old or new", says="lost|hung up|SSH failed|refuses|done")
+@pytest.mark.fault(
+    "the power is cut at the switch", serves="old or new", reports="lost|hung up|SSH failed|refuses|done"
+)
 def test_deploy_heals_when_the_power_was_cut_at_the_switch(
     machine: Machine, bundle: Path, other_bundle: Path, aftermath: Aftermath
 ) -> None:
@@ -293,7 +299,7 @@ def test_deploy_heals_when_the_power_was_cut_at_the_switch(
 
 
 @pytest.mark.fault(
-    "the power is cut right after the switch", serves="old or new", says="lost|hung up|SSH failed|refuses|done"
+    "the power is cut right after the switch", serves="old or new", reports="lost|hung up|SSH failed|refuses|done"
 )
 def test_deploy_heals_when_the_power_was_cut_after_the_switch(
     machine: Machine, bundle: Path, other_bundle: Path, aftermath: Aftermath

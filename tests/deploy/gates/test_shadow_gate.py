@@ -34,7 +34,7 @@ from toolkit.store import Store
 from toolkit.workspace import Workspace
 
 QUICK = ShadowOptions(seconds=600, agreement=0.5, every=1, baseline_frames=3, lowest_priority=False)
-Serving = Callable[..., AbstractContextManager[Device]]
+ServeDevice = Callable[..., AbstractContextManager[Device]]
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def app(serving: Callable[..., tuple[Device, ...]], devices: tuple[Device, ...], frames: Path) -> Serving:
+def app(serving: Callable[..., tuple[Device, ...]], devices: tuple[Device, ...], frames: Path) -> ServeDevice:
     """app(source=frames): a device that serves `bundle`, its app running, for the length of a with-block."""
 
     @contextmanager
@@ -79,7 +79,7 @@ def _audit(device: Device) -> list[dict[str, str]]:
 
 
 def test_candidate_that_agrees_is_switched_to(
-    app: Serving,
+    app: ServeDevice,
     serving: Callable[..., tuple[Device, ...]],
     devices: tuple[Device, ...],
     make_bundle: Callable[..., Path],
@@ -102,7 +102,7 @@ def test_candidate_that_agrees_is_switched_to(
 
 
 def test_candidate_that_disagrees_is_refused(
-    app: Serving,
+    app: ServeDevice,
     bundle: Path,
     make_bundle: Callable[..., Path],
     write_inventory: Callable[..., Path],
@@ -142,7 +142,12 @@ def captures(folder: Path, dark: str, light: str) -> tuple[LabeledCapture, ...]:
 
 @pytest.mark.parametrize(("names", "decision"), [(("dark", "light"), PASSED), (("light", "dark"), REFUSED)])
 def test_labels_that_come_in_decide_on_accuracy(
-    names: tuple[str, str], decision: str, app: Serving, bundle: Path, make_bundle: Callable[..., Path], tmp_path: Path
+    names: tuple[str, str],
+    decision: str,
+    app: ServeDevice,
+    bundle: Path,
+    make_bundle: Callable[..., Path],
+    tmp_path: Path,
 ) -> None:
     """Agreement is shown, not judged; no label is there when the comparison begins."""
     runs: list[ShadowRun] = []
@@ -179,7 +184,7 @@ def test_a_decision_stands_whatever_is_seen_later() -> None:
 
 
 def test_time_that_is_too_short_decides_nothing(
-    app: Serving, bundle: Path, make_bundle: Callable[..., Path], tmp_path: Path
+    app: ServeDevice, bundle: Path, make_bundle: Callable[..., Path], tmp_path: Path
 ) -> None:
     for number in range(2):
         cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((16, 16, 3), 200 + number, np.uint8))
@@ -215,7 +220,7 @@ def test_plan_names_the_comparison(devices: tuple[Device, ...], bundle: Path) ->
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--shadow", "soon"], "'soon' is not a length of time"),
+        (["--shadow", "soon"], "'soon' is not a duration"),
         (["--shadow", "1m", "--shadow-gate", "agreement=95"], "'agreement=95' is not a gate"),
         (
             ["--shadow", "1m", "--shadow-gate", "accuracy=0.8", "--shadow-gate", "speed=0.5"],
@@ -249,7 +254,7 @@ def test_token_is_read_from_the_file_that_is_named(tmp_path: Path) -> None:
     [
         (["--shadow", "10m"], "a release that is not signed has no statement"),
         (["--shadow", "31m"], "31m is longer than a pull may take"),
-        (["--shadow", "10m", "--shadow-gate", "accuracy=0.8"], "devices that pull judge agreement alone"),
+        (["--shadow", "10m", "--shadow-gate", "accuracy=0.8"], "devices that pull releases judge agreement only"),
     ],
 )
 def test_publish_refuses_comparisons_that_cannot_be(
@@ -270,5 +275,5 @@ def test_disagreements_are_counted_by_pair() -> None:
     def frame(first: str, second: str, *, unknown: bool = False) -> dict[str, object]:
         return {"serving": {"label": first, "unknown": False}, "candidate": {"label": second, "unknown": unknown}}
 
-    found = disagreements([frame("a", "b"), frame("a", "b"), frame("a", "a"), frame("a", "a", unknown=True)])
-    assert found == {"a → b": 2, "a → unknown": 1}
+    actual = disagreements([frame("a", "b"), frame("a", "b"), frame("a", "a"), frame("a", "a", unknown=True)])
+    assert actual == {"a → b": 2, "a → unknown": 1}

@@ -64,7 +64,7 @@ def test_release_that_stays_well_passes() -> None:
     [
         ([WELL, replace(WELL, uptime_s=3.0)], "its app restarted after 10 s"),
         ([WELL, *[replace(WELL, app="inference fails: NaN")] * 3], "inference fails: NaN"),
-        ([WELL, *[replace(WELL, app="refused", uptime_s=None)] * 3], "its app does not answer any more (refused)"),
+        ([WELL, *[replace(WELL, app="refused", uptime_s=None)] * 3], "its app no longer answers (refused)"),
         ([WELL, replace(WELL, drift=("sharpness",))], "its camera's sharpness drifted on the new release"),
         ([replace(WELL, release=OLD)], f"serves {OLD[:12]}, which this rollout did not deploy"),
     ],
@@ -153,7 +153,7 @@ def test_soak_needs_a_length_of_time(bundle: Path, capfd: pytest.CaptureFixture[
     with pytest.raises(SystemExit) as caught:
         main(["deploy", str(bundle), "--fleet", "--soak", "0"])
     assert caught.value.code == 2
-    assert "--soak: '0' is not a length of time" in capfd.readouterr().err
+    assert "--soak: '0' is not a duration" in capfd.readouterr().err
 
 
 def test_samples_read_what_the_app_counts() -> None:

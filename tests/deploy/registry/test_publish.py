@@ -61,14 +61,14 @@ class Server:
     ) -> None:
         with socket.create_server((address, 0)) as free:
             self._at = free.getsockname()
-        self._words = [program, "serve", str(folder / "config.yml")]
+        self._argv = [program, "serve", str(folder / "config.yml")]
         text = CONFIG.format(folder=folder, address=address, port=self._at[1], auth=auth, tls=tls)
         (folder / "config.yml").write_text(text)
         self.channel = f"{address}:{self._at[1]}/vision/kitchen:stable"
         self.start()
 
     def start(self) -> None:
-        self._process = subprocess.Popen(self._words, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        self._process = subprocess.Popen(self._argv, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         for _ in range(200):
             with socket.socket() as probe:
                 if probe.connect_ex(self._at) == 0:
@@ -84,9 +84,9 @@ class Server:
 @pytest.fixture(scope="session")
 def program(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The registry's program: the installed one, else unpacked from Debian's package."""
-    found = shutil.which("docker-registry")
-    if found:
-        return found
+    actual = shutil.which("docker-registry")
+    if actual:
+        return actual
     folder = tmp_path_factory.mktemp("docker-registry")
     architecture = subprocess.run(["dpkg", "--print-architecture"], capture_output=True, text=True, check=True)
     archive = debian_packages.Archive(folder / "apt", debian_packages.sources("bookworm"), architecture.stdout.strip())
@@ -105,15 +105,15 @@ def server(program: str, tmp_path: Path) -> Iterator[Server]:
 def pull(tmp_path: Path, server: Server) -> Pull:
     """pull(name): what the device of that name says when its timer fires, and its exit code."""
 
-    def run(name: str = "one", *words: str) -> tuple[int, dict[str, Any]]:
-        return pulled(server.channel, tmp_path / "devices" / name, "--report", name, *words)
+    def run(name: str = "one", *argv: str) -> tuple[int, dict[str, Any]]:
+        return pulled(server.channel, tmp_path / "devices" / name, "--report", name, *argv)
 
     return run
 
 
-def pulled(channel: str, root: Path, *words: str | Path) -> tuple[int, dict[str, Any]]:
+def pulled(channel: str, root: Path, *argv: str | Path) -> tuple[int, dict[str, Any]]:
     """The exit code and the answer of a device that looks at its channel."""
-    command = [sys.executable, "-B", "-m", "toolkit.device", "pull", str(channel), "--root", root, *words]
+    command = [sys.executable, "-B", "-m", "toolkit.device", "pull", str(channel), "--root", root, *argv]
     folder = Path(toolkit.__file__).parents[1]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
     return done.returncode, json.loads(done.stdout)
@@ -125,12 +125,12 @@ def serves(root: Path) -> str | None:
         return None
     release = (root / "current").resolve()
     described = json.loads((release / "release.json").read_text())
-    found = {
+    actual = {
         path.relative_to(release).as_posix(): hashing.sha256_file(path)
         for path in release.rglob("*")
         if path.is_file() and path.name != "release.json"
     }
-    assert found == {path: entry["sha256"] for path, entry in described["files"].items()}
+    assert actual == {path: entry["sha256"] for path, entry in described["files"].items()}
     return str(described["bundle"])
 
 
@@ -233,22 +233,22 @@ def test_canary_that_pulls_decides_whether_the_tag_moves(
     good, contrary = make_bundle("good", bias=0.01), make_bundle("contrary", bias=-8.0)
     with camera_app(root, tmp_path / "camera") as url:
         offer(contrary, 0.95)
-        words = ("--report", "one", "--app-url", url)
-        code, output = pulled(canary, root, *words)
+        argv = ("--report", "one", "--app-url", url)
+        code, output = pulled(canary, root, *argv)
         assert (code, "agreement is not above 95%" in output["error"]["what"]) == (1, True)
         assert serves(root) == bundle.name
-        assert pulled(canary, root, *words)[1]["outcome"] == "refused", "it is not tried again"
+        assert pulled(canary, root, *argv)[1]["outcome"] == "refused", "it is not tried again"
         with pytest.raises(FleetError, match=r"one refused: .*: not switched to: agreement is not above 95%"):
             require_canary(contrary, canary)
         offer(contrary, 0.9)
-        assert "agreement is not above 90%" in pulled(canary, root, *words)[1]["error"]["what"], "another rule"
+        assert "agreement is not above 90%" in pulled(canary, root, *argv)[1]["error"]["what"], "another rule"
         offer(good, 0.5)
         with pytest.raises(FleetError, match="no device reports that it compared"):
             require_canary(good, canary)
-        code, output = pulled(canary, root, *words)
+        code, output = pulled(canary, root, *argv)
         assert (code, output["outcome"]) == (0, "deployed")
         assert output["gates"]["shadow"].startswith("agreement is above 50%: ")
-    assert pulled(canary, root, *words)[1]["outcome"] == "unchanged"
+    assert pulled(canary, root, *argv)[1]["outcome"] == "unchanged"
     (report,) = require_canary(good, canary)
     assert (report.device, report.compared, report.serves) == ("one", "passed", release_tree(good).digest)
     for folder, expected in ((contrary, 1), (good, 0)):
@@ -295,9 +295,9 @@ def test_pull_heals_when_a_blob_was_damaged_in_the_registry(
 def test_publish_and_status_verbs_show_channel_and_devices(
     server: Server, pull: Pull, bundle: Path, workspace: Workspace, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    def run(*words: object) -> tuple[int, str]:
+    def run(*argv: object) -> tuple[int, str]:
         with pytest.raises(SystemExit) as caught:
-            main([str(word) for word in (*words, "--workspace", workspace.root)])
+            main([str(word) for word in (*argv, "--workspace", workspace.root)])
         return int(str(caught.value.code)), capfd.readouterr().out
 
     code, out = run("publish", bundle, server.channel)
@@ -317,7 +317,7 @@ class Aftermath(Protocol):
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.fault("the registry is killed while 30 devices fetch", serves="old or new", says="does not answer")
+@pytest.mark.fault("the registry is killed while 30 devices fetch", serves="old or new", reports="does not answer")
 def test_thirty_devices_heal_when_the_registry_is_killed(
     server: Server, pull: Pull, make_bundle: Callable[..., Path], tmp_path: Path, aftermath: Aftermath
 ) -> None:
@@ -349,7 +349,7 @@ def test_thirty_devices_heal_when_the_registry_is_killed(
 def test_a_registry_takes_what_many_devices_tell_at_once(server: Server, bundle: Path) -> None:
     publish(bundle, server.channel)
 
-    def tell(number: int) -> None:
+    def publish_number(number: int) -> None:
         registry = parse_reference(server.channel)
         config = {"mediaType": EMPTY, **registry.put_blob(b"{}")}
         layer = {"mediaType": STATE_TYPE, **registry.put_blob(json.dumps({"serves": str(number)}).encode())}
@@ -357,7 +357,7 @@ def test_a_registry_takes_what_many_devices_tell_at_once(server: Server, bundle:
         registry.put_manifest(f"stable-device-{number}", manifest)
 
     with ThreadPoolExecutor(12) as pool:
-        list(pool.map(tell, range(300)))
+        list(pool.map(publish_number, range(300)))
     assert {each.serves for each in fetch_reports(server.channel)} == {str(number) for number in range(300)}
 
 

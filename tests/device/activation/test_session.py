@@ -45,7 +45,7 @@ class Process:
         self._process.wait(60)
 
     def hang_up(self) -> None:
-        """End its input, as when the connection is lost, and wait for its end."""
+        """End its input, as when the connection is lost, and wait until it ends."""
         self._requests.close()
         self._process.wait(60)
 

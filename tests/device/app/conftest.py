@@ -72,8 +72,8 @@ def serve() -> Iterator[Serve]:
     """serve(release, "--source", "none", environment={}): an app on a free port; ended with the test."""
     running: list[subprocess.Popen[str]] = []
 
-    def call(release: Path, *words: object, environment: dict[str, str] | None = None) -> App:
-        command = [sys.executable, "-B", "-m", "toolkit.device", "serve", release, "--port", "0", *words]
+    def call(release: Path, *argv: object, environment: dict[str, str] | None = None) -> App:
+        command = [sys.executable, "-B", "-m", "toolkit.device", "serve", release, "--port", "0", *argv]
         process = subprocess.Popen(
             [str(word) for word in command],
             stdout=subprocess.PIPE,

@@ -122,8 +122,8 @@ class Messages:
 
     def __init__(self, folder: Path, port: int) -> None:
         self._out = (folder / "heard").open("w+")
-        words = ["mosquitto_sub", "-h", "localhost", "-p", str(port), "--cafile", folder / "ca.pem", "-u", USER]
-        command = [*words, "-P", PASSWORD, "-i", "listener", "-t", "door/#", "-F", "%r %t %p"]
+        arguments = ["mosquitto_sub", "-h", "localhost", "-p", str(port), "--cafile", folder / "ca.pem", "-u", USER]
+        command = [*arguments, "-P", PASSWORD, "-i", "listener", "-t", "door/#", "-F", "%r %t %p"]
         self._process = subprocess.Popen(command, stdout=self._out)
 
     def lines(self) -> list[str]:
@@ -184,8 +184,8 @@ def test_app_returns_to_a_broker_that_restarts(serve: Serve, root: Path, tmp_pat
 
 def retained(folder: Path, port: int, *login: str) -> dict[str, bytes]:
     """What the broker hands a subscriber who comes now: contents by topic."""
-    words = ["mosquitto_sub", "-h", "localhost", "-p", str(port), "--cafile", folder / "ca.pem", "-u", USER, *login]
-    command = [*words, "-P", PASSWORD, "-t", "#", "--retained-only", "-W", "2", "-F", "%t %x"]
+    arguments = ["mosquitto_sub", "-h", "localhost", "-p", str(port), "--cafile", folder / "ca.pem", "-u", USER, *login]
+    command = [*arguments, "-P", PASSWORD, "-t", "#", "--retained-only", "-W", "2", "-F", "%t %x"]
     lines = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False).stdout.splitlines()
     return {topic: bytes.fromhex(content) for topic, _, content in (line.partition(" ") for line in lines)}
 
@@ -276,8 +276,8 @@ def test_client_of_nvidia_gets_the_answers_of_the_api(serve: Serve, root: Path, 
     height, width = image_of["shape"][1:3] if len(image_of["shape"]) == 4 else image_of["shape"][:2]
     image = np.full((1, max(height, 1), max(width, 1), 3), 240, np.uint8)
     np.save(tmp_path / "image.npy", image)
-    words = [TRITON, "-c", ASK, f"127.0.0.1:{app.port}", name, tmp_path / "image.npy", coding]
-    result = subprocess.run(words, capture_output=True, text=True, check=False)
+    arguments = [TRITON, "-c", ASK, f"127.0.0.1:{app.port}", name, tmp_path / "image.npy", coding]
+    result = subprocess.run(arguments, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     answer = json.loads(result.stdout)
     assert answer["ready"] == [True] * 3

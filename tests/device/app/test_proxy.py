@@ -13,9 +13,9 @@ FORM = {"Content_Type": "application/x-www-form-urlencoded", "Origin": "https://
 def test_login_behind_a_proxy_leads_back_to_its_prefix(serve: Serve, root: Path, token_file: Path) -> None:
     app = serve(root / "current", "--source", "none", "--token-file", token_file)
     form = f"token={TOKEN}".encode()
-    foreign = app.ask("/login", "POST", form, host="10.0.0.1", **FORM)
+    refused = app.ask("/login", "POST", form, host="10.0.0.1", **FORM)
     own = app.ask("/login", "POST", form, host="10.0.0.1", X_Forwarded_Host="cams.example", **FORM)
-    assert (foreign.status, own.status, own.headers["location"]) == (403, 303, "./")
+    assert (refused.status, own.status, own.headers["location"]) == (403, 303, "./")
     session = own.headers["set-cookie"].partition(";")[0]
     page = app.ask("/", host="10.0.0.1", X_Forwarded_Host="cams.example", Cookie=session)
     assert page.status == 200

@@ -26,10 +26,10 @@ LIGHT = bytes(cv2.imencode(".jpg", np.full((60, 80, 3), 240, np.uint8))[1])
 
 def until(condition: Callable[[], Any]) -> Any:
     deadline = time.monotonic() + 60
-    while not (found := condition()):
+    while not (actual := condition()):
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    return found
+    return actual
 
 
 def test_serve_answers_and_ends_cleanly_when_asked_to(serve: Serve, root: Path) -> None:
@@ -159,10 +159,10 @@ def test_systemd_is_told_of_everything(serve: Serve, root: Path, tmp_path: Path)
         systemd.settimeout(30)
         environment = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "300000"}
         app = serve(root / "current", environment=environment)
-        heard = [systemd.recv(4096).decode().splitlines() for _ in range(5)]
-        assert heard[0] == ["STATUS=loading the model"]
-        assert heard[1] == ["READY=1", f"STATUS={app.url}"]
-        assert heard[2:] == [["WATCHDOG=1"]] * 3
+        received = [systemd.recv(4096).decode().splitlines() for _ in range(5)]
+        assert received[0] == ["STATUS=loading the model"]
+        assert received[1] == ["READY=1", f"STATUS={app.url}"]
+        assert received[2:] == [["WATCHDOG=1"]] * 3
         assert app.end()[0] == 0
         while (last := systemd.recv(4096)) == b"WATCHDOG=1":
             pass
@@ -238,8 +238,8 @@ def test_tls_is_spoken_when_a_certificate_is_given(serve: Serve, root: Path, tmp
     import ssl
 
     pem = tmp_path / "both.pem"
-    words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    words += [
+    argv = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    argv += [
         "-subj",
         "/CN=localhost",
         "-addext",
@@ -249,7 +249,7 @@ def test_tls_is_spoken_when_a_certificate_is_given(serve: Serve, root: Path, tmp
         "-out",
         tmp_path / "c.pem",
     ]
-    subprocess.run(words, check=True, capture_output=True)
+    subprocess.run(argv, check=True, capture_output=True)
     app = serve(root / "current", "--source", "none", "--certificate", tmp_path / "c.pem", "--key", pem)
     context = ssl.create_default_context(cafile=str(tmp_path / "c.pem"))
     with (
@@ -264,16 +264,16 @@ def test_tls_is_spoken_when_a_certificate_is_given(serve: Serve, root: Path, tmp
 @pytest.mark.parametrize(
     ("words", "code", "what"),
     [
-        (["--host", "0.0.0.0"], 1, "without a token it answers on loopback alone"),
+        (["--host", "0.0.0.0"], 1, "without a token, the app answers on loopback only"),
         (["--source", "/no/such/camera.mp4"], 1, "neither a camera nor a file"),
-        (["--token-file", "/etc/passwd"], 1, "everyone may read the token"),
+        (["--token-file", "/etc/passwd"], 1, "everyone can read the token file"),
         (["--alerts", "/no/such/file.json"], 1, "cannot be read"),
         (["--certificate", "/no/such/file.pem"], 4, "cannot be used"),
         (["--host", "192.0.2.1", "--token-file", "TOKEN"], 4, "cannot listen there"),
     ],
 )
-def test_serve_says_what_cannot_be_used(root: Path, token_file: Path, words: list[str], code: int, what: str) -> None:
-    options = [str(token_file) if word == "TOKEN" else word for word in words]
+def test_serve_says_what_cannot_be_used(root: Path, token_file: Path, argv: list[str], code: int, what: str) -> None:
+    options = [str(token_file) if word == "TOKEN" else word for word in argv]
     command = [sys.executable, "-B", "-m", "toolkit.device", "serve", str(root / "current"), *options]
     done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, check=False, timeout=60)
     assert (done.returncode, what in json.loads(done.stdout)["error"]["what"]) == (code, True), done

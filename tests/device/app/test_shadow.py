@@ -67,8 +67,12 @@ BEGIN = {"do": "begin", "app": "http://127.0.0.1:1", "token": None, "every": 3, 
 @pytest.mark.parametrize("kind", ["input", "bgr"])
 def test_shadow_answers_each_kth_frame(release: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     app = FakeApp([0, 250], kind)
-    begun, compared = _talk(release, app, monkeypatch, BEGIN, {"do": "compare", "frames": 4})
-    assert (begun["ok"], begun["serving"], begun["fps"]) == (True, {"release": "r1", "name": "old"}, 10.0)
+    begin_answer, compared = _talk(release, app, monkeypatch, BEGIN, {"do": "compare", "frames": 4})
+    assert (begin_answer["ok"], begin_answer["serving"], begin_answer["fps"]) == (
+        True,
+        {"release": "r1", "name": "old"},
+        10.0,
+    )
     assert [frame["candidate"]["label"] for frame in compared["frames"]] == ["light", "dark", "light", "dark"]
     assert {frame["serving"]["label"] for frame in compared["frames"]} == {"dark"}
     assert compared["fps"] == 10.0
@@ -104,8 +108,8 @@ def test_frames_that_look_like_the_last_are_marked(release: Path, monkeypatch: p
 
 
 def test_shadow_leaves_the_accelerator_to_the_app(release: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (begun,) = _talk(release, FakeApp([0]), monkeypatch, BEGIN, accelerator="MYRIAD")
-    assert "MYRIAD is in use by the app" in begun["notes"][0]
+    (begin_answer,) = _talk(release, FakeApp([0]), monkeypatch, BEGIN, accelerator="MYRIAD")
+    assert "MYRIAD is in use by the app" in begin_answer["notes"][0]
 
 
 def test_app_that_classifies_nothing_is_reported(release: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,7 +150,7 @@ def test_process_gives_way_to_all_others() -> None:
         deadline = time.monotonic() + 60
         while os.sched_getscheduler(process.pid) != os.SCHED_IDLE and time.monotonic() < deadline:
             time.sleep(0.01)
-        found = (os.sched_getscheduler(process.pid), os.getpriority(os.PRIO_PROCESS, process.pid))
+        result = (os.sched_getscheduler(process.pid), os.getpriority(os.PRIO_PROCESS, process.pid))
         process.kill()
-    assert found == (os.SCHED_IDLE, 19)
+    assert result == (os.SCHED_IDLE, 19)
     assert before == (own.read_text() if own.exists() else ""), "this session keeps its priority"

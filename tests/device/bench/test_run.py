@@ -49,8 +49,8 @@ def test_bench_logs_answers_that_equal_the_accuracy_passes(run: Command, release
 
 
 def test_bench_keeps_completion_times_when_offline(run: Command, release: Path, images: Path) -> None:
-    words = ("--threads", "2", "--streams", "2", "--precision", "f32")
-    document = run("bench", release, "--scenario", "offline", "--images", images, *words, *QUICK).document
+    argv = ("--threads", "2", "--streams", "2", "--precision", "f32")
+    document = run("bench", release, "--scenario", "offline", "--images", images, *argv, *QUICK).document
     assert document["samples_ms"] == sorted(document["samples_ms"])
     assert document["samples_ms"][-1] <= 1000 * document["wall_s"]
     assert (document["used"]["streams"], document["used"]["threads"], document["used"]["precision"]) == (2, 2, "f32")
@@ -58,8 +58,8 @@ def test_bench_keeps_completion_times_when_offline(run: Command, release: Path, 
 
 
 def test_bench_draws_the_same_images_when_the_seed_is_the_same(run: Command, release: Path, images: Path) -> None:
-    words = ("bench", release, "--scenario", "single-stream", "--images", images, *QUICK)
-    drawn = [[entry["image"] for entry in run(*words, "--seed", seed).document["logged"][:8]] for seed in (1, 1, 2)]
+    argv = ("bench", release, "--scenario", "single-stream", "--images", images, *QUICK)
+    drawn = [[entry["image"] for entry in run(*argv, "--seed", seed).document["logged"][:8]] for seed in (1, 1, 2)]
     assert drawn[0] == drawn[1] != drawn[2]
 
 
@@ -67,9 +67,9 @@ def test_bench_draws_the_same_images_when_the_seed_is_the_same(run: Command, rel
 def running(start: Command, release: Path, images: Path) -> Callable[..., subprocess.Popen[str]]:
     """A bench that has begun: it holds the lock."""
 
-    def call(*words: str, **more: object) -> subprocess.Popen[str]:
+    def call(*argv: str, **more: object) -> subprocess.Popen[str]:
         common = ("bench", release, "--scenario", "offline", "--images", images, "--seconds", "60")
-        process = start(*common, *words, **more)
+        process = start(*common, *argv, **more)
         lock = release.parents[1] / "bench.lock"
         for _ in range(1000):
             if lock.exists() and lock.stat().st_size:

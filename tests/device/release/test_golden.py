@@ -61,7 +61,7 @@ def test_golden_takes_the_cpu_and_says_so_when_told_auto(run: Command, release: 
     answer = run("golden", release, "--accelerator", "AUTO")
     assert (answer.code, answer.document["accelerator"], answer.document["precision"]) == (0, "CPU", "f32")
     assert answer.document["notes"][0].startswith(
-        "AUTO took the CPU: this OpenVINO does not drive a Neural Compute Stick"
+        "AUTO chose the CPU: this OpenVINO does not drive a Neural Compute Stick"
     )
     assert "note: AUTO took the CPU" in answer.talk
 

@@ -64,31 +64,31 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_watch_is_content_when_there_is_nothing_to_ask(systemd: Path) -> None:
     systemd.write_text("LoadState=not-found\nActiveState=inactive\n")
-    found = health.check_health(UNIT, None, 1)
-    assert (found["ok"], found["asked"]) == (True, [])
-    assert "no service to ask" in found["message"]
+    result = health.check_health(UNIT, None, 1)
+    assert (result["ok"], result["asked"]) == (True, [])
+    assert "no service to ask" in result["message"]
 
 
 def test_watch_waits_until_it_is_well_and_stays_so(service: Service, systemd: Path) -> None:
     systemd.write_text("LoadState=loaded\nActiveState=active\nNRestarts=0\n")
     service.codes = [503, 503, 200]
-    found = health.check_health(UNIT, service.url, 0.1)
-    assert found == {"ok": True, "message": "healthy for 0.1 s", "asked": ["unit", "url"]}
+    result = health.check_health(UNIT, service.url, 0.1)
+    assert result == {"ok": True, "message": "healthy for 0.1 s", "asked": ["unit", "url"]}
 
 
 def test_watch_says_how_it_answers_when_it_never_gets_well(service: Service) -> None:
     service.codes = [500]
-    found = health.check_health("no-such.service", service.url, 1, patience_s=0.1)
-    assert (found["ok"], found["message"]) == (False, f"{service.url} answers 500")
+    result = health.check_health("no-such.service", service.url, 1, patience_s=0.1)
+    assert (result["ok"], result["message"]) == (False, f"{service.url} answers 500")
     nobody = health.check_health("no-such.service", "http://127.0.0.1:1/health", 1, patience_s=0.05)
     assert "http://127.0.0.1:1/health does not answer" in nobody["message"]
 
 
 def test_watch_says_so_when_it_does_not_stay_well(service: Service) -> None:
     service.codes = [200, 200, 503]
-    found = health.check_health("no-such.service", service.url, 30)
-    assert not found["ok"]
-    assert "answers 503, 0 s after it was well" in found["message"]
+    result = health.check_health("no-such.service", service.url, 30)
+    assert not result["ok"]
+    assert "answers 503, 0 s after it was well" in result["message"]
 
 
 def test_watch_gives_up_at_once_when_the_unit_has_failed(systemd: Path) -> None:
@@ -100,4 +100,4 @@ def test_watch_says_so_when_systemd_starts_it_anew(systemd: Path) -> None:
     systemd.write_text("LoadState=loaded\nActiveState=active\nNRestarts=0\n")
     later = threading.Timer(0.1, systemd.write_text, ["LoadState=loaded\nActiveState=active\nNRestarts=1\n"])
     later.start()
-    assert f"{UNIT} was started anew" in health.check_health(UNIT, None, 30)["message"]
+    assert f"{UNIT} was restarted" in health.check_health(UNIT, None, 30)["message"]

@@ -83,8 +83,8 @@ def test_records_of_reads_as_far_as_an_archive_goes() -> None:
             member = tarfile.TarInfo(name)
             member.size = size
             archive.addfile(member, io.BytesIO(bytes(size)))
-    found = list(receiver.iter_chunks(io.BytesIO(whole.getvalue())))
-    assert found == [("a", bytes(1000)), ("b", b""), ("c", b"")], "what cannot be unpacked or is too large is empty"
+    result = list(receiver.iter_chunks(io.BytesIO(whole.getvalue())))
+    assert result == [("a", bytes(1000)), ("b", b""), ("c", b"")], "what cannot be unpacked or is too large is empty"
     assert list(receiver.iter_chunks(io.BytesIO(whole.getvalue()[:1800]))) == [("a", bytes(1000))]
     assert list(receiver.iter_chunks(io.BytesIO(b""))) == []
 

@@ -105,10 +105,10 @@ def test_verify_fails_if_the_signature_is_a_link(
 def test_verify_says_unchecked_when_there_are_no_allowed_signers(
     run: Command, put: Callable[..., Path], key: Path
 ) -> None:
-    found = run("verify", put(key)).document
-    assert found["ok"]
-    assert not found["signature"]["checked"]
-    assert found["signature"]["message"].startswith("signed, and not checked: this device has no ")
+    result = run("verify", put(key)).document
+    assert result["ok"]
+    assert not result["signature"]["checked"]
+    assert result["signature"]["message"].startswith("signed, and not checked: this device has no ")
 
 
 def test_verify_says_not_signed_when_neither_is_there(run: Command, put: Callable[..., Path]) -> None:
@@ -123,9 +123,9 @@ def test_release_is_used_when_an_allowed_signer_signed_it(
     answer = run(command, put(key))
     assert answer.code == 0, answer
     if command == "verify":
-        found = answer.document["signature"]
-        assert (found["checked"], found["signer"]) == (True, "ci@example.org")
-        assert found["message"].startswith("signed by ci@example.org with ED25519 key SHA256:")
+        result = answer.document["signature"]
+        assert (result["checked"], result["signer"]) == (True, "ci@example.org")
+        assert result["message"].startswith("signed by ci@example.org with ED25519 key SHA256:")
 
 
 def test_verify_refuses_when_unsigned(run: Command, put: Callable[..., Path], allow: Allow, key: Path) -> None:

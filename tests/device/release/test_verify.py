@@ -68,8 +68,8 @@ def test_verify_fails_when_there_is_nothing(run: Command, tmp_path: Path) -> Non
 
 def test_release_runs_by_itself_when_started_in_its_folder(release: Path) -> None:
     for command in ("verify", "golden"):
-        words = [sys.executable, "-B", "-m", "device", command, "."]
-        done = subprocess.run(words, cwd=release, capture_output=True, text=True, check=True)
+        argv = [sys.executable, "-B", "-m", "device", command, "."]
+        done = subprocess.run(argv, cwd=release, capture_output=True, text=True, check=True)
         assert json.loads(done.stdout)["ok"]
 
 

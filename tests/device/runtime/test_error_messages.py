@@ -68,19 +68,19 @@ def test_explain_keeps_message_when_it_is_unknown() -> None:
     assert "probe" in error.remedy
 
 
-def test_troubles_each_have_a_message() -> None:
+def test_known_errors_each_have_a_message() -> None:
     messages = {
-        trouble.pattern
-        for trouble in error_messages.KNOWN_ERRORS
-        if any(_matches(trouble, message) for message in SEEN | READ)
+        error.pattern
+        for error in error_messages.KNOWN_ERRORS
+        if any(_matches(error, message) for message in SEEN | READ)
     }
-    assert messages == {trouble.pattern for trouble in error_messages.KNOWN_ERRORS}
-    for trouble in error_messages.KNOWN_ERRORS:
-        assert any(_matches(trouble, message) for message in (READ if trouble.known == "read" else SEEN))
+    assert messages == {error.pattern for error in error_messages.KNOWN_ERRORS}
+    for error in error_messages.KNOWN_ERRORS:
+        assert any(_matches(error, message) for message in (READ if error.known == "read" else SEEN))
 
 
-def _matches(trouble: error_messages.KnownError, message: str) -> bool:
-    return re.search(trouble.pattern, " ".join(message.split())) is not None
+def _matches(error: error_messages.KnownError, message: str) -> bool:
+    return re.search(error.pattern, " ".join(message.split())) is not None
 
 
 @pytest.mark.parametrize("missing", ["model.xml", "model.bin"])

@@ -125,8 +125,8 @@ def vaulted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder / "fleet.yml"
 
 
-def encrypted(folder: Path, *words: str) -> str:
-    command = [*ansible_command("vault"), *words[:1], "--vault-password-file", str(folder / "password"), *words[1:]]
+def encrypted(folder: Path, *argv: str) -> str:
+    command = [*ansible_command("vault"), *argv[:1], "--vault-password-file", str(folder / "password"), *argv[1:]]
     return subprocess.run(command, check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL).stdout
 
 

@@ -66,10 +66,10 @@ def test_run_raises_the_callers_error_when_its_input_fails(ssh_shell: Shell) -> 
 
 
 def test_run_gives_up_and_ends_the_command_when_time_is_up(shell: Shell, tmp_path: Path) -> None:
-    begun = time.monotonic()
+    since = time.monotonic()
     with pytest.raises(FleetError, match=r"no answer within 2 s"):
         shell.run(["sh", "-c", f"echo $$ > '{tmp_path}/pid'; exec sleep 60"], timeout=2)
-    assert time.monotonic() - begun < 30
+    assert time.monotonic() - since < 30
     _wait_for(lambda: not Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}").exists())
     assert shell.run("echo still there").stdout == "still there\n"
 

@@ -244,11 +244,11 @@ def test_probe_asks_for_the_password_on_a_terminal(place: Place, project: Callab
     assert json.loads(output[output.index("{") :])["devices"][0]["stdout"] == "it's\n", output
 
 
-def typed(password: str, *words: str) -> str:
+def typed(password: str, *argv: str) -> str:
     """Output of a command of the toolkit on a terminal of its own, at which somebody types the password."""
     child, terminal = pty.fork()
     if child == 0:
-        os.execv(BIN / "toolkit", ["toolkit", *words])
+        os.execv(BIN / "toolkit", ["toolkit", *argv])
     output, answered = b"", False
     while True:
         try:

@@ -21,8 +21,8 @@ def chunk(content: bytes) -> Chunk:
 
 def test_archive_is_read_by_tarfile_when_sizes_are_odd() -> None:
     contents = [b"", os.urandom(512), os.urandom(513)]
-    with tarfile.open(fileobj=io.BytesIO(b"".join(tar_stream(map(chunk, contents))))) as found:
-        assert {member.name: _content(found, member) for member in found} == {
+    with tarfile.open(fileobj=io.BytesIO(b"".join(tar_stream(map(chunk, contents))))) as result:
+        assert {member.name: _content(result, member) for member in result} == {
             sha256_bytes(one): one for one in contents
         }
 

@@ -24,8 +24,8 @@ def some_variant(workspace: Workspace, store: Store, experiment: Experiment) -> 
 def test_frontier_keeps_what_nothing_beats_in_both(workspace: Workspace, store: Store, experiment: Experiment) -> None:
     variant = some_variant(workspace, store, experiment)
     points = [point(variant, a, s) for a, s in ((0.9, 5.0), (0.95, 9.0), (0.8, 4.0), (0.85, 6.0), (0.95, 12.0))]
-    found = pareto.frontier(points, "latency")
-    assert [(p.rank, p.speed, p.variant.accuracy) for p in found] == [(1, 4.0, 0.8), (2, 5.0, 0.9), (3, 9.0, 0.95)]
+    result = pareto.frontier(points, "latency")
+    assert [(p.rank, p.speed, p.variant.accuracy) for p in result] == [(1, 4.0, 0.8), (2, 5.0, 0.9), (3, 9.0, 0.95)]
 
 
 def test_frontier_prefers_more_when_speed_is_a_rate(workspace: Workspace, store: Store, experiment: Experiment) -> None:

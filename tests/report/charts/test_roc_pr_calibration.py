@@ -38,11 +38,11 @@ def test_worst_puts_the_surest_mistake_first(store: Store) -> None:
 
 
 def test_contact_embeds_each_image_once(workspace: Workspace, store: Store, experiment: Experiment) -> None:
-    found = misclassified.contact(load_report(workspace, store, experiment))
-    shown = [mistake.image for worst in found.models for mistake in worst.mistakes]
-    assert set(shown) == set(found.images)
-    assert len(shown) > len(found.images)
-    assert all(data.startswith("data:image/jpeg;base64,") for data in found.images.values())
+    result = misclassified.contact(load_report(workspace, store, experiment))
+    shown = [mistake.image for worst in result.models for mistake in worst.mistakes]
+    assert set(shown) == set(result.images)
+    assert len(shown) > len(result.images)
+    assert all(data.startswith("data:image/jpeg;base64,") for data in result.images.values())
 
 
 def test_contact_is_empty_when_the_images_are_gone(workspace: Workspace, store: Store, experiment: Experiment) -> None:

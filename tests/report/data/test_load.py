@@ -32,7 +32,7 @@ def test_gather_raises_when_nothing_is_trained(workspace: Workspace, empty: Stor
 def test_gather_takes_latest_experiment_when_none_is_named(workspace: Workspace, store: Store) -> None:
     model = dataclasses.replace(store.all(TrainedModel)[0], digest="f" * 64, experiment="later")
     store.put(model)
-    assert [found.digest for found in load_report(workspace, store, None).models] == [model.digest]
+    assert [result.digest for result in load_report(workspace, store, None).models] == [model.digest]
 
 
 def test_load_report_skips_imported_models(workspace: Workspace, store: Store) -> None:

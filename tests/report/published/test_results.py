@@ -22,8 +22,8 @@ def report(workspace: Workspace, store: Store, experiment: Experiment) -> Report
     return load_report(workspace, store, experiment)
 
 
-def sheet(found: PublishedResults, name: str) -> Sheet:
-    return next(sheet for sheet in found.sheets if sheet.name == name)
+def sheet(result: PublishedResults, name: str) -> Sheet:
+    return next(sheet for sheet in result.sheets if sheet.name == name)
 
 
 def figures(of: Sheet) -> dict[tuple[str, ...], tuple[float, ...]]:
@@ -31,8 +31,8 @@ def figures(of: Sheet) -> dict[tuple[str, ...], tuple[float, ...]]:
 
 
 def test_load_holds_every_published_figure_of_face_mask(report: ReportData) -> None:
-    found = results.load("face-mask", report)
-    tests, inferences = figures(sheet(found, "published_tests")), figures(sheet(found, "published_inferences"))
+    result = results.load("face-mask", report)
+    tests, inferences = figures(sheet(result, "published_tests")), figures(sheet(result, "published_inferences"))
     assert (len(tests), len(inferences)) == (12, 24)
     assert tests["inception_v3", "fine-tune", "sigmoid"] == (0.078655010, 0.96655520)
     assert tests["vgg16", "fine-tune", "softmax"] == (0.560469213, 0.88294315)
@@ -70,10 +70,10 @@ def test_names_know_what_the_experiments_name(name: str) -> None:
 
 
 def test_load_joins_ours_only_where_we_ran_it(report: ReportData) -> None:
-    found = results.load("face-mask", report)
-    for each in found.sheets:
+    result = results.load("face-mask", report)
+    for each in result.sheets:
         assert {row.names["network"] for row in each.rows if row.ours} == {"mobilenet"}
-    shown = published_comparison.tables(found, report)["published_tests"]
+    shown = published_comparison.tables(result, report)["published_tests"]
     assert {row[0].text: row[-1].text == "not run" for row in shown.rows} == {
         "InceptionV3": True,
         "MobileNet": False,
@@ -82,8 +82,8 @@ def test_load_joins_ours_only_where_we_ran_it(report: ReportData) -> None:
 
 
 def test_load_names_our_network_when_it_differs_from_the_row(report: ReportData) -> None:
-    found = results.load("cifar10", report)
-    shown = published_comparison.tables(found, report)["published_tests"]
+    result = results.load("cifar10", report)
+    shown = published_comparison.tables(result, report)["published_tests"]
     assert shown.columns[-1] == "Ours is"
     assert [row[-1].text for row in shown.rows] == [
         "MobileNet · sigmoid · fine-tuning",
@@ -107,9 +107,9 @@ def test_tables_show_negative_confidences_when_wrong(report: ReportData) -> None
 
 def test_shown_takes_the_first_logged_image_of_each_class(report: ReportData, store: Store) -> None:
     (split,) = store.all(Split)
-    found = device_predictions.shown(report, split.digest)
-    assert {label: shown.number for label, shown in found.items()} == {"without_mask": 4, "with_mask": 3}
-    assert found["with_mask"].image.sha256[:12] in published_comparison.images_note(report)
+    result = device_predictions.shown(report, split.digest)
+    assert {label: shown.number for label, shown in result.items()} == {"without_mask": 4, "with_mask": 3}
+    assert result["with_mask"].image.sha256[:12] in published_comparison.images_note(report)
 
 
 @pytest.mark.parametrize(

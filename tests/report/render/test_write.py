@@ -116,15 +116,15 @@ def test_write_report_shows_models_that_are_only_trained(
     with Store(tmp_path / "bare.db") as bare:
         for artifact in (split, *models):
             bare.put(artifact)
-        found = write_report(workspace, bare, experiment=experiment)
-    page = html(found)
-    assert found.headline == "No model can be recommended yet"
-    assert [row[3] for row in found.rows] == ["not converted"] * len(models)
+        result = write_report(workspace, bare, experiment=experiment)
+    page = html(result)
+    assert result.headline == "No model can be recommended yet"
+    assert [row[3] for row in result.rows] == ["not converted"] * len(models)
     assert set(re.findall(r'href="#([^"]+)"', page)) <= set(re.findall(r'\bid="([^"]+)"', page))
     assert "The best of those trained is " in page
     assert "May you trust it?" not in page
     files = {name for name in re.findall(r'href="([^"#:]+)"', page) if "/" not in name}
-    assert files == {path.name for path in (*found.csv, found.markdown)}
+    assert files == {path.name for path in (*result.csv, result.markdown)}
 
 
 @pytest.mark.parametrize("column", ["Network", "p90, ms", "Test accuracy"])
@@ -161,8 +161,8 @@ def test_write_report_prints_commands_that_find_the_workspace(
     option = Workspace(Path("my work")).option
     plan = experiment.model_copy(update={"name": "masks", "origin": Path("masks.toml")})
     file = tmp_path / "demo.md"
-    found = write_report(workspace, store, experiment=experiment, results=file, workspace_option=option)
-    assert "--workspace &#39;my work&#39;" in html(found)
+    result = write_report(workspace, store, experiment=experiment, results=file, workspace_option=option)
+    assert "--workspace &#39;my work&#39;" in html(result)
     assert f"--markdown {file} --workspace 'my work'`" in file.read_text(encoding="utf-8")
     report = replace(load_report(workspace, store, experiment), name="masks", plan=plan, workspace_option=option)
     assert "toolkit demo --workspace 'my work'" in provenance.commands(replace(report, name="demo"))

@@ -65,14 +65,14 @@ def test_recommend_model_is_content_when_no_device_became_slower(
 
 
 def test_outliers_name_device_when_it_is_throttled(workspace: Workspace, store: Store, experiment: Experiment) -> None:
-    found = next(
+    result = next(
         r for r in store.all(BenchRecord) if r.scenario == "single-stream" and r.device == "pi-3" and not r.broken_rules
     )
     hot = dataclasses.replace(
-        found,
+        result,
         broken_rules=("throttled",),
-        samples_ms=tuple(2 * sample for sample in found.samples_ms),
-        facts=dict(found.facts) | {"environment": {"before": {"throttled": 0}, "after": {"throttled": 0x50005}}},
+        samples_ms=tuple(2 * sample for sample in result.samples_ms),
+        facts=dict(result.facts) | {"environment": {"before": {"throttled": 0}, "after": {"throttled": 0x50005}}},
     )
     store.put(hot)
     (row,) = drift.outliers(load_report(workspace, store, experiment)).rows
@@ -113,13 +113,13 @@ def test_figures_of_replaced_records_lead_to_their_files(
 
 def test_write_report_shows_imported_models_when_none_trained(store: Store, tmp_path: Path, adopt: Adopt) -> None:
     adopt(store)
-    room = Workspace(tmp_path / "room")
-    with Store(room.database) as apart:
+    place = Workspace(tmp_path / "room")
+    with Store(place.database) as apart:
         for kind in (TrainedModel, IrModel, Bundle, BenchRecord):
             for artifact in store.all(kind):
                 if artifact.digest in ADOPTED or getattr(artifact, "parent", "") == "6" * 64:
                     apart.put(artifact)
-        written = write_report(room, apart)
+        written = write_report(place, apart)
     assert written.index.parent.name == "imported"
     assert written.headline.startswith("Ship street")
     page = written.index.read_text("utf-8")

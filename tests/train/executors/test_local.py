@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def children(pid: int) -> list[int]:
     """The processes that a process has started."""
     lists = (path.read_text().split() for path in Path(f"/proc/{pid}/task").glob("*/children"))
-    return [int(child) for found in lists for child in found]
+    return [int(child) for result in lists for child in result]
 
 
 def trial_workers(pid: int) -> list[int]:
@@ -38,16 +38,16 @@ def trial_workers(pid: int) -> list[int]:
 
 
 class Killing(Silent):
-    """Kills the processes that train when a line with these words is said."""
+    """Kills the processes that train when a line with this text is logged."""
 
-    def __init__(self, words: str) -> None:
+    def __init__(self, trigger: str) -> None:
         super().__init__()
-        self.words: str | None = words
+        self.trigger: str | None = trigger
 
     def log(self, text: str) -> None:
         super().log(text)
-        if self.words is not None and self.words in text:
-            self.words = None
+        if self.trigger is not None and self.text in text:
+            self.trigger = None
             for pid in trial_workers(os.getpid()):
                 os.kill(pid, signal.SIGKILL)
 
@@ -100,10 +100,10 @@ def test_train_trials_raises_trial_error_when_all_fail(sweep: Sweep) -> None:
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
 def test_train_command_leaves_no_process_when_ended(sweep: Sweep, end: signal.Signals) -> None:
     sweep.change("epochs = 3\nlearning_rate = 0.01", "epochs = 100000\npatience = 100000\nlearning_rate = 0.01")
-    words = [sys.executable, "-m", "toolkit", "train", str(sweep.file), "--workspace", str(sweep.workspace.root)]
+    command_line = [sys.executable, "-m", "toolkit", "train", str(sweep.file), "--workspace", str(sweep.workspace.root)]
     log = sweep.file.with_name("log")
     with log.open("w") as stream:
-        command = subprocess.Popen([*words, "--jobs", "2"], stderr=stream, stdout=subprocess.PIPE)
+        command = subprocess.Popen([*command_line, "--jobs", "2"], stderr=stream, stdout=subprocess.PIPE)
     while not all(f"{network}-softmax top: epoch 3/" in log.read_text() for network in ("one", "two")):
         assert command.poll() is None, log.read_text()
         time.sleep(0.05)

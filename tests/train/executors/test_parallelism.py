@@ -21,10 +21,10 @@ GB = 10**9
     ],
 )
 def test_side_by_side_is_what_memory_and_cpus_allow(trials: int, cpus: int, memory_gb: int, count: int) -> None:
-    found = max_parallel_trials(
+    result = max_parallel_trials(
         trials, cpus=cpus, cpus_per_trial=4, available_bytes=memory_gb * GB, needed_bytes=10 * GB
     )
-    assert found == count
+    assert result == count
 
 
 def test_available_bytes_is_the_machines_when_there_is_no_limit(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ class Cluster:
         self._folders: list[tempfile.TemporaryDirectory[str]] = []
         self.address = f"{_own_address()}:{_free_port()}"
 
-    def start(self, *words: str) -> subprocess.Popen[bytes]:
+    def start(self, *argv: str) -> subprocess.Popen[bytes]:
         """One node, up."""
         folder = tempfile.TemporaryDirectory(
             prefix="ray-", dir="/tmp", ignore_cleanup_errors=True
@@ -50,7 +50,7 @@ class Cluster:
         log = Path(folder.name) / "start.log"
         with log.open("wb") as stream:
             node = subprocess.Popen(
-                [Path(sys.executable).parent / "ray", "start", "--block", f"--temp-dir={folder.name}", *own, *words],
+                [Path(sys.executable).parent / "ray", "start", "--block", f"--temp-dir={folder.name}", *own, *argv],
                 stdout=stream,
                 stderr=stream,
                 start_new_session=True,
@@ -84,7 +84,7 @@ def cut_power(node: subprocess.Popen[bytes]) -> None:
     pids = [node.pid]
     for pid in pids:
         lists = (path.read_text().split() for path in Path(f"/proc/{pid}/task").glob("*/children"))
-        pids += [int(child) for found in lists for child in found]
+        pids += [int(child) for result in lists for child in result]
     for pid in pids:
         try:
             os.kill(pid, signal.SIGKILL)

@@ -70,14 +70,16 @@ def test_paced_sets_rate_of_each_step_when_it_falls_by_steps(done: int) -> None:
 
 
 def test_cosine_ends_near_its_floor_when_all_epochs_are_done() -> None:
-    found = training_state(lr_schedules.Cosine(floor=0.1), [1.0] * 4, 4)
-    assert found == pytest.approx([1, 0.1 + 0.9 * (1 + math.sqrt(0.5)) / 2, 0.55, 0.1 + 0.9 * (1 - math.sqrt(0.5)) / 2])
+    result = training_state(lr_schedules.Cosine(floor=0.1), [1.0] * 4, 4)
+    assert result == pytest.approx(
+        [1, 0.1 + 0.9 * (1 + math.sqrt(0.5)) / 2, 0.55, 0.1 + 0.9 * (1 - math.sqrt(0.5)) / 2]
+    )
 
 
 def test_plateau_falls_to_floor_when_patience_is_over() -> None:
     losses = [3.0, 2.0, 2.5, 2.0, 1.0, 1.5, 1.5, 1.5, 1.5]
-    found = training_state(lr_schedules.Plateau(factor=0.1, patience=2, floor=0.005), losses, 10)
-    assert found == pytest.approx([1, 1, 1, 1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.005])
+    result = training_state(lr_schedules.Plateau(factor=0.1, patience=2, floor=0.005), losses, 10)
+    assert result == pytest.approx([1, 1, 1, 1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.005])
 
 
 def test_constant_stays_when_epochs_go_by() -> None:
@@ -122,9 +124,9 @@ def test_load_reads_a_schedule_when_named_or_written_out(
         ("[train]", "[train]\nclass_weights = { red = inf }", "train.class_weights"),
     ],
 )
-def test_load_refuses_with_the_place_when_a_setting_cannot_be(old: str, new: str, words: str, bench: Bench) -> None:
+def test_load_refuses_with_the_place_when_a_setting_cannot_be(old: str, new: str, message: str, bench: Bench) -> None:
     bench.change(old, new)
-    with pytest.raises(ConfigurationError, match=words):
+    with pytest.raises(ConfigurationError, match=message):
         load_experiment(bench.file)
 
 

@@ -82,9 +82,9 @@ def test_softmax_binary_cross_entropy_equals_that_of_the_head() -> None:
 
 
 def test_calibration_is_gap_to_accuracy_when_bins_differ() -> None:
-    found = multiclass.calibration(np.array([0.9, 0.9, 0.9, 0.9, 0.6, 1.0]), np.array([1, 1, 1, 0, 1, 1], bool))
-    assert found.ece == pytest.approx((4 * 0.15 + 1 * 0.4 + 0) / 6)
-    assert [own.images for own in found.bins if own.images] == [1, 4, 1]
+    result = multiclass.calibration(np.array([0.9, 0.9, 0.9, 0.9, 0.6, 1.0]), np.array([1, 1, 1, 0, 1, 1], bool))
+    assert result.ece == pytest.approx((4 * 0.15 + 1 * 0.4 + 0) / 6)
+    assert [own.images for own in result.bins if own.images] == [1, 4, 1]
 
 
 def test_evaluate_keeps_one_column_when_there_are_two_classes() -> None:

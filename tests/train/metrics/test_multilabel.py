@@ -22,20 +22,20 @@ LOGITS = np.array([[2.0, -2.0, -1.0], [-2.0, -1.0, -1.0], [3.0, 1.0, -1.0], [-2.
 
 
 def test_evaluate_counts_every_judged_label_when_there_are_many() -> None:
-    found = dispatch.evaluate(LOGITS, LABELS, NAMES, "test")
-    labels = found.multilabel
+    result = dispatch.evaluate(LOGITS, LABELS, NAMES, "test")
+    labels = result.multilabel
     assert labels is not None
-    assert found.accuracy == 3 / 4  # the dog of the second is missed; the sofa of the last is not judged
-    assert found.predictions == (0b001, 0b000, 0b011, 0b000)
+    assert result.accuracy == 3 / 4  # the dog of the second is missed; the sofa of the last is not judged
+    assert result.predictions == (0b001, 0b000, 0b011, 0b000)
     assert labels.hamming_loss == 1 / 11
     assert labels.confusions == (((2, 0), (0, 2)), ((2, 0), (1, 1)), ((3, 0), (0, 0)))
     assert (labels.micro.precision, labels.micro.recall) == (1.0, 3 / 4)
     assert labels.macro.recall == pytest.approx((1 + 1 / 2 + 0) / 3)
     assert labels.average_precision == (1.0, 1.0, None)
     assert labels.mean_average_precision == labels.mean_eleven_point == pytest.approx(1.0)
-    assert [score.support for score in found.classes] == [2, 2, 0]
-    assert found.calibration is not None
-    assert sum(one.images for one in found.calibration.bins) == 11
+    assert [score.support for score in result.classes] == [2, 2, 0]
+    assert result.calibration is not None
+    assert sum(one.images for one in result.calibration.bins) == 11
 
 
 def test_average_precisions_equal_voc_when_curve_is_uneven() -> None:
@@ -55,13 +55,13 @@ def test_average_precisions_equal_voc_when_curve_is_uneven() -> None:
 )
 def test_every_figure_is_a_number_when_labels_and_logits_are_any(drawn: tuple[np.ndarray, np.ndarray]) -> None:
     labels, logits = drawn
-    found = dispatch.evaluate(logits, labels, NAMES, "test")
-    assert found.multilabel is not None
-    assert math.isfinite(found.loss)
-    areas = (*found.multilabel.average_precision, *found.multilabel.eleven_point)
-    shares = (found.accuracy, found.multilabel.hamming_loss, *(area for area in areas if area is not None))
+    result = dispatch.evaluate(logits, labels, NAMES, "test")
+    assert result.multilabel is not None
+    assert math.isfinite(result.loss)
+    areas = (*result.multilabel.average_precision, *result.multilabel.eleven_point)
+    shares = (result.accuracy, result.multilabel.hamming_loss, *(area for area in areas if area is not None))
     assert all(0 <= share <= 1 + 1e-9 for share in shares)
-    for area, steps in zip(found.multilabel.average_precision, found.classes, strict=True):
+    for area, steps in zip(result.multilabel.average_precision, result.classes, strict=True):
         if area is not None and steps.average_precision is not None:
             assert area >= steps.average_precision - 1e-9
     assert np.array_equal(dispatch.is_correct(logits, labels), multilabel.exact_match(logits > 0, labels))

@@ -36,11 +36,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{probe.getsockname()[1]}"
-    words = ["--host", "127.0.0.1", "--port", address.rpartition(":")[2], "--workers", "1"]
-    words += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder / "files")]
+    argv = ["--host", "127.0.0.1", "--port", address.rpartition(":")[2], "--workers", "1"]
+    argv += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder / "files")]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", "server", *words],
+            [sys.executable, "-m", "mlflow", "server", *argv],
             stdout=log,
             stderr=log,
             cwd=folder,
@@ -129,8 +129,8 @@ def runs_of(address: str, run: str) -> list[Any]:
     import mlflow
 
     client = mlflow.MlflowClient(address)
-    found = client.get_experiment_by_name("tiny")
-    return list(client.search_runs([found.experiment_id], f"tags.`toolkit.run` = '{run}'")) if found else []
+    result = client.get_experiment_by_name("tiny")
+    return list(client.search_runs([result.experiment_id], f"tags.`toolkit.run` = '{run}'")) if result else []
 
 
 def steps_of(address: str, identity: str, key: str) -> list[int]:

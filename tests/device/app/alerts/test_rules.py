@@ -28,7 +28,7 @@ class FakeBroker(threading.Thread):
 
     def __init__(self, refuses: int = 0) -> None:
         super().__init__(daemon=True)
-        self.heard: Queue[tuple[int, bytes]] = Queue()
+        self.received: Queue[tuple[int, bytes]] = Queue()
         self._refuses = refuses
         self.greeting = b""
         self._socket = socket.create_server(("127.0.0.1", 0))
@@ -48,7 +48,7 @@ class FakeBroker(threading.Thread):
         try:
             while True:
                 kind, body = mqtt.receive(connection)
-                self.heard.put((kind, body))
+                self.received.put((kind, body))
                 if kind == mqtt.CONNECT:
                     connection.sendall(mqtt.packet(mqtt.CONNACK, self.greeting or bytes((0, self._refuses))))
                 elif kind & 0xF6 == mqtt.PUBLISH | 2:
@@ -73,23 +73,23 @@ def test_publish_sends_what_the_standard_requires(broker: FakeBroker, qos: int) 
     session = mqtt.BrokerConnection(mqtt.Broker("127.0.0.1", broker.port, "cam", "user", "secret"))
     session.publish("door/alerts", b"hello", qos)
     session.close()
-    kind, body = broker.heard.get(timeout=60)
+    kind, body = broker.received.get(timeout=60)
     assert (kind, body) == (0x10, b"\0\4MQTT\4\xc2\0\x3c\0\3cam\0\4user\0\6secret")
-    kind, body = broker.heard.get(timeout=60)
+    kind, body = broker.received.get(timeout=60)
     assert kind == 0x30 | qos << 1
     assert body == b"\0\x0bdoor/alerts" + (b"\0\1" if qos else b"") + b"hello"
-    assert broker.heard.get(timeout=60) == (0xE0, b"")
+    assert broker.received.get(timeout=60) == (0xE0, b"")
 
 
 def test_session_has_a_last_will_and_states_that_it_is_online(broker: FakeBroker) -> None:
     session = mqtt.BrokerConnection(mqtt.Broker("127.0.0.1", broker.port, "cam", availability="door/available"))
     session.keep_alive()
     session.close()
-    kind, body = broker.heard.get(timeout=60)
+    kind, body = broker.received.get(timeout=60)
     assert (kind, body) == (0x10, b"\0\4MQTT\4\x26\0\x3c\0\3cam\0\x0edoor/available\0\7offline")
-    assert broker.heard.get(timeout=60) == (0x31, b"\0\x0edoor/availableonline")
-    assert broker.heard.get(timeout=60) == (0x31, b"\0\x0edoor/availableoffline")
-    assert broker.heard.get(timeout=60) == (0xE0, b"")
+    assert broker.received.get(timeout=60) == (0x31, b"\0\x0edoor/availableonline")
+    assert broker.received.get(timeout=60) == (0x31, b"\0\x0edoor/availableoffline")
+    assert broker.received.get(timeout=60) == (0xE0, b"")
 
 
 def test_mqtt_5_packets_have_properties(broker: FakeBroker) -> None:
@@ -98,10 +98,10 @@ def test_mqtt_5_packets_have_properties(broker: FakeBroker) -> None:
     session = mqtt.BrokerConnection(address)
     session.publish("a", b"1", 1)
     assert session._keep_alive_s == 10
-    kind, body = broker.heard.get(timeout=60)
+    kind, body = broker.received.get(timeout=60)
     assert (kind, body) == (0x10, b"\0\4MQTT\5\x26\0\x3c\0\0\3cam\0\0\x0edoor/available\0\7offline")
-    assert broker.heard.get(timeout=60) == (0x31, b"\0\x0edoor/available\0online")
-    assert broker.heard.get(timeout=60) == (0x32, b"\0\1a\0\1\0" + b"1")
+    assert broker.received.get(timeout=60) == (0x31, b"\0\x0edoor/available\0online")
+    assert broker.received.get(timeout=60) == (0x32, b"\0\1a\0\1\0" + b"1")
     session.close()
 
 
@@ -197,7 +197,7 @@ class MemorySink:
         """It has no connection."""
 
 
-def begun(output: MemorySink, messages: list[str], clock: list[float]) -> AlertDispatcher:
+def started(output: MemorySink, messages: list[str], clock: list[float]) -> AlertDispatcher:
     rule = AlertRule("bright", "light", above=0.8, frames=3, quiet_s=60)
     running = AlertDispatcher(AlertConfig((rule,), (output,)), messages.append, clock=lambda: clock[0])
     running.start()
@@ -206,7 +206,7 @@ def begun(output: MemorySink, messages: list[str], clock: list[float]) -> AlertD
 
 def test_alert_is_sent_once_per_pause_when_a_class_was_held() -> None:
     output, clock = MemorySink(), [100.0]
-    running = begun(output, [], clock)
+    running = started(output, [], clock)
     for light in (0.9, 0.9, 0.1, 0.9, 0.9, 0.95, 0.9, 0.9, 0.9):
         running.see(result_of(light))
     first = output.sent.get(timeout=60)
@@ -229,7 +229,7 @@ def test_alert_is_tried_again_and_then_given_up_with_a_word(monkeypatch: pytest.
     messages: list[str] = []
     for failures in (2, 99):
         output = MemorySink(failures)
-        running = begun(output, messages, [0.0])
+        running = started(output, messages, [0.0])
         for _ in range(3):
             running.see(result_of(0.9))
         if failures == 2:
@@ -242,22 +242,22 @@ def test_alert_is_tried_again_and_then_given_up_with_a_word(monkeypatch: pytest.
 
 
 def test_webhook_is_posted_json_with_its_token(tmp_path: Path) -> None:
-    heard: Queue[tuple[str | None, bytes]] = Queue()
+    received: Queue[tuple[str | None, bytes]] = Queue()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            heard.put((self.headers["Authorization"], self.rfile.read(int(self.headers["Content-Length"]))))
+            received.put((self.headers["Authorization"], self.rfile.read(int(self.headers["Content-Length"]))))
             self.send_response(204)
             self.end_headers()
 
-        def log_message(self, *words: object) -> None:
+        def log_message(self, *argv: object) -> None:
             pass
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.handle_request, daemon=True).start()
     (tmp_path / "token").write_text("secret\n")
     WebhookSink(f"http://127.0.0.1:{server.server_port}/x?key=1", str(tmp_path / "token")).send(b'{"a": 1}')
-    assert heard.get(timeout=60) == ("Bearer secret", b'{"a": 1}')
+    assert received.get(timeout=60) == ("Bearer secret", b'{"a": 1}')
     server.server_close()
     with pytest.raises(ValueError, match="not an http or https address"):
         WebhookSink("file:///etc/passwd").send(b"")
@@ -275,7 +275,7 @@ def test_webhook_follows_no_redirect_and_names_no_secret() -> None:
             self.send_header("Location", f"http://127.0.0.1:{server.server_port}/thief")
             self.end_headers()
 
-        def log_message(self, *words: object) -> None:
+        def log_message(self, *argv: object) -> None:
             pass
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
@@ -283,7 +283,7 @@ def test_webhook_follows_no_redirect_and_names_no_secret() -> None:
     url = f"http://127.0.0.1:{server.server_port}/hooks/secret?key=secret"
     messages: list[str] = []
     try:
-        running = begun(WebhookSink(url), messages, [0.0])
+        running = started(WebhookSink(url), messages, [0.0])
         for _ in range(3):
             running.see(result_of(0.9))
         while not messages:
@@ -432,8 +432,8 @@ def test_mqtt_announces_entities_and_reports_to_home_assistant(broker: FakeBroke
     sink.report(STATE)
     sink.send(b"{}", b"jpeg")
     sink.close()
-    heard = [broker.heard.get(timeout=60) for _ in range(14)]
-    published = {topic: content for topic, content in map(_topic_and_content, heard) if topic}
+    received = [broker.received.get(timeout=60) for _ in range(14)]
+    published = {topic: content for topic, content in map(_topic_and_content, received) if topic}
     state = json.loads(published["door/alerts/state"])
     assert (state["label"], state["probability"], state["problem"]) == ("light", 87.3, "none")
     assert published["door/alerts/image"] == b"jpeg"

@@ -62,8 +62,8 @@ def test_jpeg_size_is_read_without_decoding(quality: list[int]) -> None:
 
 @given(st.binary(max_size=100))
 def test_jpeg_size_never_fails(content: bytes) -> None:
-    found = jpeg_size(b"\xff\xd8" + content)
-    assert found is None or len(found) == 2
+    result = jpeg_size(b"\xff\xd8" + content)
+    assert result is None or len(result) == 2
 
 
 HALVED = jpeg_of(480, 640, 0)[:9000] + b"\xff\xd9"

@@ -19,9 +19,9 @@ class _Stack(ctypes.Structure):
 
 def _has_signal_stack() -> bool:
     """Whether the thread that asks has a stack of its own for signals."""
-    found, none_set = _Stack(), 2
-    assert ctypes.CDLL(None).sigaltstack(None, ctypes.byref(found)) == 0
-    return bool(found.flags != none_set)
+    actual, none_set = _Stack(), 2
+    assert ctypes.CDLL(None).sigaltstack(None, ctypes.byref(actual)) == 0
+    return bool(actual.flags != none_set)
 
 
 def test_begin_leaves_no_signal_stack_when_model_is_loaded(root: Path) -> None:

@@ -163,7 +163,7 @@ def mjpeg() -> Iterator[str]:
             except OSError:
                 pass
 
-        def log_message(self, *words: object) -> None:
+        def log_message(self, *argv: object) -> None:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -250,19 +250,19 @@ def capture(
     """capture(source, fps): one that has begun, its queue, and what it says."""
     monkeypatch.setattr("toolkit.device.app.pipeline.capture.FIRST_PAUSE_S", 0.01)
     monkeypatch.setattr("toolkit.device.app.pipeline.capture.LONGEST_PAUSE_S", 0.02)
-    begun: list[FrameCapture] = []
+    started: list[FrameCapture] = []
 
     def begin(
         source: Source, fps: float = 0, capacity: int = 100
     ) -> tuple[FrameCapture, DropOldestQueue[Frame], list[str]]:
         between: DropOldestQueue[Frame] = DropOldestQueue(capacity)
         messages: list[str] = []
-        begun.append(FrameCapture(source, between, Counters(), messages.append, fps))
-        begun[-1].start()
-        return begun[-1], between, messages
+        started.append(FrameCapture(source, between, Counters(), messages.append, fps))
+        started[-1].start()
+        return started[-1], between, messages
 
     yield begin
-    for one in begun:
+    for one in started:
         one.stop()
         one.join(60)
         assert not one.is_alive()
@@ -275,8 +275,8 @@ def test_capture_opens_a_camera_again_when_it_was_lost(capture: Callable[..., tu
     assert [frame.number for frame in frames] == list(range(1, 10))
     assert messages[:4] == [
         "camera flaky: frames come",
-        "camera flaky: OSError: unplugged; it is tried again",
-        "camera flaky: is not there; it is tried again",
+        "camera flaky: OSError: unplugged; trying again",
+        "camera flaky: is not there; trying again",
         "camera flaky: frames come again",
     ]
     assert source.opened >= 4

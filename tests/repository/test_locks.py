@@ -12,8 +12,8 @@ PINNED = re.compile(r"^([a-z0-9][a-z0-9.-]*)==(\S+)", re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
-def locks(house: Path) -> dict[str, str]:
-    return {path.name: path.read_text() for path in sorted((house / "requirements").glob("*.txt"))}
+def locks(repository: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in sorted((repository / "requirements").glob("*.txt"))}
 
 
 def test_locks_hold_hashes_and_no_addresses(locks: dict[str, str]) -> None:
@@ -32,7 +32,7 @@ def test_locks_agree_on_versions_when_machines_install_parts(locks: dict[str, st
         pinned = PINNED.findall(text)
         for package in {package for package, _ in pinned}:  # it may have another version for another Python
             versions[package].add(frozenset(version for name, version in pinned if name == package))
-    assert {package: found for package, found in versions.items() if len(found) > 1} == {}
+    assert {package: result for package, result in versions.items() if len(result) > 1} == {}
 
 
 def test_locks_keep_training_off_the_devices(locks: dict[str, str]) -> None:

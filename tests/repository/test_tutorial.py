@@ -40,9 +40,9 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 @pytest.mark.timeout(1200)
 def test_tutorial_works_from_the_first_block_to_the_last(
-    house: Path, tmp_path: Path, environment: dict[str, str]
+    repository: Path, tmp_path: Path, environment: dict[str, str]
 ) -> None:
-    script = "\n".join(f"echo '== {n}'\n{block}" for n, block in enumerate(blocks(house / "docs/tutorial.md")))
+    script = "\n".join(f"echo '== {n}'\n{block}" for n, block in enumerate(blocks(repository / "docs/tutorial.md")))
     try:
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", script],
@@ -70,48 +70,46 @@ def commands(page: Path) -> list[str]:
     return [line for line in lines if line.startswith("toolkit ")] + mentioned
 
 
-def parsed(words: list[str]) -> None:
+def parsed(argv: list[str]) -> None:
     """Let the commands' own parser read the words; it says what it cannot."""
     command: Any = typer.main.get_command(app)
     context = None
     while hasattr(command, "commands"):
-        context = command.make_context(command.name or "toolkit", words[:1], parent=context, resilient_parsing=True)
-        name, *words = words
+        context = command.make_context(command.name or "toolkit", argv[:1], parent=context, resilient_parsing=True)
+        name, *argv = argv
         assert name in command.commands, name
         command = command.commands[name]
-    if words:  # a text may name a command without its words
-        command.make_context(command.name, words, parent=context)
+    if argv:  # a text may name a command without its words
+        command.make_context(command.name, argv, parent=context)
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_pages_say_what_the_commands_understand(
-    house: Path, page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    repository: Path, page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     key = tmp_path / "key"
     key.touch()
-    found = commands(house / page)
-    assert found
-    for line in found:
-        words = shlex.split(re.split(r"\s(?:\|\||&&|\||>)\s", line)[0], comments=True)[1:]
-        words = [
-            str(key) if word.startswith("~/") else word for word in words
-        ]  # a file that is asked for must be there
+    result = commands(repository / page)
+    assert result
+    for line in result:
+        argv = shlex.split(re.split(r"\s(?:\|\||&&|\||>)\s", line)[0], comments=True)[1:]
+        argv = [str(key) if word.startswith("~/") else word for word in argv]  # a file that is asked for must be there
         try:
-            parsed(words)
+            parsed(argv)
         except Exception as error:  # noqa: BLE001 - whatever the parser raises is what the test tells
             pytest.fail(f"{page}: {line}: {getattr(error, 'message', error)}")
 
 
-def test_pages_name_recipes_that_there_are(house: Path) -> None:
+def test_pages_name_recipes_that_there_are(repository: Path) -> None:
     just = shutil.which("just", path=str(Path(sys.executable).parent))
     listed = subprocess.run(
-        [str(just), "--summary"], cwd=house, check=True, capture_output=True, text=True
+        [str(just), "--summary"], cwd=repository, check=True, capture_output=True, text=True
     ).stdout.split()
     mentioned = {
         name
         for page in PAGES
-        for block in blocks(house / page)
+        for block in blocks(repository / page)
         for name in re.findall(r"^just ([a-z-]+)", block, re.MULTILINE)
     }
     assert mentioned <= set(listed)

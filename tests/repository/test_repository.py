@@ -1,4 +1,4 @@
-"""The rules of the house that no linter knows."""
+"""The rules of this repository that no linter knows."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ def text_of(path: Path) -> str:
 
 
 def test_files_name_no_package_registry_and_nothing_outside(tracked: tuple[Path, ...]) -> None:
-    found = [str(path) for path in tracked if REGISTRIES.search(text := text_of(path)) or OUTSIDE.search(text)]
-    assert found == []
+    result = [str(path) for path in tracked if REGISTRIES.search(text := text_of(path)) or OUTSIDE.search(text)]
+    assert result == []
 
 
 def test_modules_say_what_they_hold(tracked: tuple[Path, ...]) -> None:
     assert [str(path) for path in tracked if path.suffix == ".py" and path.stem in VAGUE] == []
 
 
-def test_files_are_small_and_texts(tracked: tuple[Path, ...], house: Path) -> None:
-    images = house / "docs/images"
+def test_files_are_small_and_texts(tracked: tuple[Path, ...], repository: Path) -> None:
+    images = repository / "docs/images"
     assert [str(path) for path in tracked if b"\0" in path.read_bytes()[:8000] and images not in path.parents] == []
     assert [str(path) for path in tracked if path.stat().st_size > 1_000_000] == []
 
@@ -47,21 +47,21 @@ def test_links_lead_somewhere_when_they_are_relative(tracked: tuple[Path, ...]) 
 def test_threads_keep_their_own_names_apart_from_pythons(tracked: tuple[Path, ...]) -> None:
     """An attribute of threading.Thread that a subclass takes for itself is set by both: `start` sets `_started`."""
     taken = {name for name in vars(threading.Thread()) if name not in {"name", "daemon"}}
-    found = []
+    result = []
     for path in (path for path in tracked if path.suffix == ".py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ClassDef) and any(ast.unparse(base).endswith("Thread") for base in node.bases):
                 own = {name.attr for name in ast.walk(node) if isinstance(name, ast.Attribute) and _is_set(name)}
-                found += [f"{path}: {node.name}.{name}" for name in own & taken]
-    assert found == []
+                result += [f"{path}: {node.name}.{name}" for name in own & taken]
+    assert result == []
 
 
 def _is_set(name: ast.Attribute) -> bool:
     return isinstance(name.ctx, ast.Store) and isinstance(name.value, ast.Name) and name.value.id == "self"
 
 
-def test_decisions_are_numbered_without_gaps(house: Path) -> None:
-    decisions = sorted((house / "docs/adr").glob("[0-9]*.md"))
+def test_decisions_are_numbered_without_gaps(repository: Path) -> None:
+    decisions = sorted((repository / "docs/adr").glob("[0-9]*.md"))
     assert [path.name[:4] for path in decisions] == [f"{number:04}" for number in range(1, len(decisions) + 1)]
     for path in decisions:
         text = path.read_text()

@@ -43,11 +43,11 @@ def top() -> Any:
 def unknown_parts(line: str) -> list[str]:
     """Return the verbs and options of a `toolkit` command line that do not exist."""
     try:
-        words = shlex.split(line, comments=True)
+        argv = shlex.split(line, comments=True)
     except ValueError:
         return []
     group = top()
-    rest = iter(words[words.index("toolkit") + 1 :] if "toolkit" in words else [])
+    rest = iter(argv[argv.index("toolkit") + 1 :] if "toolkit" in argv else [])
     unknown = []
     for word in rest:
         if word in {"--", "|", "||", "&&", ">", ";"}:
@@ -80,9 +80,11 @@ def test_commands_exist_when_a_document_names_them(documents: dict[Path, str]) -
     assert unknown == {}
 
 
-def test_recipes_exist_when_a_document_names_them(house: Path, documents: dict[Path, str]) -> None:
+def test_recipes_exist_when_a_document_names_them(repository: Path, documents: dict[Path, str]) -> None:
     just = Path(sys.executable).parent / "just"
-    recipes = subprocess.run([just, "--summary"], cwd=house, check=True, capture_output=True, text=True).stdout.split()
+    recipes = subprocess.run(
+        [just, "--summary"], cwd=repository, check=True, capture_output=True, text=True
+    ).stdout.split()
     named = {
         (str(path), name)
         for path, text in documents.items()
@@ -99,19 +101,19 @@ def alternatives(path: str) -> list[str]:
     return [path.rstrip(".,")]
 
 
-def test_paths_exist_when_a_document_names_them(house: Path, documents: dict[Path, str]) -> None:
+def test_paths_exist_when_a_document_names_them(repository: Path, documents: dict[Path, str]) -> None:
     missing = {
-        f"{page.relative_to(house)}: {path}"
+        f"{page.relative_to(repository)}: {path}"
         for page, text in documents.items()
         for line in snippets(text)
         for written in PATH.findall(line)
         for path in alternatives(written)
-        if not MADE.fullmatch(path) and "NAME" not in path and not any(house.glob(path))
+        if not MADE.fullmatch(path) and "NAME" not in path and not any(repository.glob(path))
     }
     assert missing == set()
 
 
-def test_overview_lists_every_package(house: Path) -> None:
-    text = (house / "docs/architecture/00-overview.md").read_text()
-    packages = {path.parent.name for path in (house / "toolkit").glob("*/__init__.py")}
+def test_overview_lists_every_package(repository: Path) -> None:
+    text = (repository / "docs/architecture/00-overview.md").read_text()
+    packages = {path.parent.name for path in (repository / "toolkit").glob("*/__init__.py")}
     assert packages - set(re.findall(r"^\| `toolkit/(\w+)/` \|", text, re.MULTILINE)) == set()

@@ -76,9 +76,9 @@ def test_other_uses_of_the_words_are_not(source: str) -> None:
     assert typed(source) == []
 
 
-def test_layout_is_written_once(house: Path, tracked: tuple[Path, ...]) -> None:
-    modules = [path for path in tracked if path.suffix == ".py" and house / "toolkit" in path.parents]
-    places = {str(path.relative_to(house)): typed(path.read_text()) for path in modules}
+def test_layout_is_written_once(repository: Path, tracked: tuple[Path, ...]) -> None:
+    modules = [path for path in tracked if path.suffix == ".py" and repository / "toolkit" in path.parents]
+    places = {str(path.relative_to(repository)): typed(path.read_text()) for path in modules}
     left = {path: [line for line in lines if not allowed(path, line)] for path, lines in places.items()}
     assert {path: lines for path, lines in left.items() if lines} == {}
 

@@ -16,8 +16,10 @@ BIN = Path(sys.executable).parent
 
 
 @pytest.fixture(scope="module")
-def recipes(house: Path) -> dict[str, dict[str, object]]:
-    dump = subprocess.run([BIN / "just", "--dump", "--dump-format", "json"], cwd=house, check=True, capture_output=True)
+def recipes(repository: Path) -> dict[str, dict[str, object]]:
+    dump = subprocess.run(
+        [BIN / "just", "--dump", "--dump-format", "json"], cwd=repository, check=True, capture_output=True
+    )
     return json.loads(dump.stdout)["recipes"]
 
 
@@ -30,19 +32,21 @@ def test_recipes_explain_themselves_when_listed(recipes: dict[str, dict[str, obj
     assert [name for name, recipe in recipes.items() if not recipe["doc"]] == []
 
 
-def test_recipes_exist_when_the_readme_or_ci_names_them(house: Path, recipes: dict[str, object]) -> None:
-    blocks = re.findall(r"^```(?:sh|console)\n(.*?)^```", (house / "README.md").read_text(), re.MULTILINE | re.DOTALL)
-    texts = [*blocks, *commands_of(house / ".github/workflows/ci.yml")]
+def test_recipes_exist_when_the_readme_or_ci_names_them(repository: Path, recipes: dict[str, object]) -> None:
+    blocks = re.findall(
+        r"^```(?:sh|console)\n(.*?)^```", (repository / "README.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+    texts = [*blocks, *commands_of(repository / ".github/workflows/ci.yml")]
     named = {name for text in texts for name in re.findall(r"\bjust ([a-z][a-z0-9-]*)", text)}
     assert {"demo", "test", "lint"} <= named
     assert named - recipes.keys() == set()
 
 
 @pytest.mark.parametrize("python", ["/nowhere/python3", "false"])
-def test_setup_says_which_python_it_needs_when_given_another(house: Path, tmp_path: Path, python: str) -> None:
+def test_setup_says_which_python_it_needs_when_given_another(repository: Path, tmp_path: Path, python: str) -> None:
     scripts = tmp_path / "scripts"
     scripts.mkdir()
-    (scripts / "setup.sh").write_bytes((house / "scripts/setup.sh").read_bytes())
+    (scripts / "setup.sh").write_bytes((repository / "scripts/setup.sh").read_bytes())
     done = subprocess.run(
         ["bash", scripts / "setup.sh"],
         env={**os.environ, "PYTHON": python},
@@ -55,11 +59,13 @@ def test_setup_says_which_python_it_needs_when_given_another(house: Path, tmp_pa
     assert not (tmp_path / ".venv").exists()
 
 
-def test_setup_names_missing_file_when_environment_is_unknown(house: Path) -> None:
-    done = subprocess.run(["bash", house / "scripts/setup.sh", "nowhere"], capture_output=True, text=True, check=False)
+def test_setup_names_missing_file_when_environment_is_unknown(repository: Path) -> None:
+    done = subprocess.run(
+        ["bash", repository / "scripts/setup.sh", "nowhere"], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 4
     assert "there is no requirements/nowhere.txt: nowhere is not an environment" in done.stderr
-    assert not (house / ".venv-nowhere").exists()
+    assert not (repository / ".venv-nowhere").exists()
 
 
 @pytest.mark.parametrize(
@@ -75,7 +81,7 @@ def test_setup_names_missing_file_when_environment_is_unknown(house: Path) -> No
 )
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_no_skips_fails_the_run_when_a_test_was_skipped(
-    house: Path, tmp_path: Path, body: str, code: int, workers: str
+    repository: Path, tmp_path: Path, body: str, code: int, workers: str
 ) -> None:
     (tmp_path / "test_it.py").write_text(body)
     (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = hardware\n")
@@ -95,7 +101,7 @@ def test_no_skips_fails_the_run_when_a_test_was_skipped(
             workers,
         ],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(house / ".ci"), "PYTEST_ADDOPTS": ""},
+        env={**os.environ, "PYTHONPATH": str(repository / ".ci"), "PYTEST_ADDOPTS": ""},
         capture_output=True,
         text=True,
         check=False,

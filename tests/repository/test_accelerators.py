@@ -28,8 +28,8 @@ ALLOWED = {
 """Modules that may name the NCS2, each with the reason. Elsewhere, ask the table."""
 
 
-def test_the_ncs2_is_named_in_its_own_modules_only(house: Path, tracked: tuple[Path, ...]) -> None:
-    package = house / "toolkit"
+def test_the_ncs2_is_named_in_its_own_modules_only(repository: Path, tracked: tuple[Path, ...]) -> None:
+    package = repository / "toolkit"
     modules = [path for path in tracked if path.suffix == ".py" and package in path.parents]
     naming = {str(path.relative_to(package)) for path in modules if NCS2.search(path.read_text())}
     assert naming == set(ALLOWED)

@@ -19,7 +19,7 @@ KINDS = ((), ("blue",), ("red",), ("blue", "red"))
 
 
 @pytest.fixture
-def many(bench: Bench) -> Bench:
+def multi_label(bench: Bench) -> Bench:
     """The same bench with a list of 64 images, a quarter of each kind."""
     draw, lines = np.random.default_rng(3), ["path,label"]
     for number in range(64):
@@ -37,11 +37,11 @@ def many(bench: Bench) -> Bench:
 
 
 def test_train_trial_tells_every_label_when_images_have_many(
-    many: Bench, workspace: Workspace, stopping: type[Stopping]
+    multi_label: Bench, workspace: Workspace, stopping: type[Stopping]
 ) -> None:
     with pytest.raises(KeyboardInterrupt):
-        many.train(workspace, stopping(words="epoch 2/8"), head="multi-sigmoid")
-    top, tuned = many.train(workspace, head="multi-sigmoid")
+        multi_label.train(workspace, stopping(line="epoch 2/8"), head="multi-sigmoid")
+    top, tuned = multi_label.train(workspace, head="multi-sigmoid")
     assert (tuned.head, tuned.loss, tuned.labels) == ("multi-sigmoid", "binary", ("blue", "red"))
     assert [epoch.number for epoch in tuned.history] == list(range(1, len(tuned.history) + 1))
     judged = tuned.evaluation.multilabel
@@ -53,14 +53,14 @@ def test_train_trial_tells_every_label_when_images_have_many(
     assert tuned.warnings == ()
 
     other = Workspace(workspace.root.parent / "other")
-    assert [model.digest for model in many.train(other, head="multi-sigmoid")] == [top.digest, tuned.digest]
+    assert [model.digest for model in multi_label.train(other, head="multi-sigmoid")] == [top.digest, tuned.digest]
 
 
-def test_load_refuses_a_head_when_the_data_has_other_labels(many: Bench) -> None:
-    many.change('["multi-sigmoid"]', '["softmax"]')
+def test_load_refuses_a_head_when_the_data_has_other_labels(multi_label: Bench) -> None:
+    multi_label.change('["multi-sigmoid"]', '["softmax"]')
     with pytest.raises(ConfigurationError, match="an image may have several labels"):
-        load_experiment(many.file)
-    many.change('["softmax"]', '["multi-sigmoid"]')
-    many.change('separator = ";"\n', "")
+        load_experiment(multi_label.file)
+    multi_label.change('["softmax"]', '["multi-sigmoid"]')
+    multi_label.change('separator = ";"\n', "")
     with pytest.raises(ConfigurationError, match="each image has one label"):
-        load_experiment(many.file)
+        load_experiment(multi_label.file)
