@@ -33,7 +33,7 @@ BUSIER = 1.0
 """Difference in load average that counts as a cause: additional runnable processes."""
 SLOWER_CLOCK = 0.95
 THROTTLED = "throttled"
-SAME_MACHINE = "it shares its machine with others: another moment, not another device"
+SAME_MACHINE = "several devices share this machine: a slow moment, not a slow device"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +62,8 @@ class Outlier:
 
 def find_outliers(records: Sequence[BenchRecord], names: Mapping[str, str]) -> tuple[Outlier, ...]:
     """Return the outliers, the slowest first; a throttled run is compared, but never part of the baseline."""
-    found_outliers = [one for group in _groups(records, names) for one in _apart(group, names)]
-    return tuple(sorted(found_outliers, key=lambda one: (-one.gap, one.device, one.kind)))
+    outliers = [one for group in _groups(records, names) for one in _apart(group, names)]
+    return tuple(sorted(outliers, key=lambda one: (-one.gap, one.device, one.kind)))
 
 
 def _groups(records: Sequence[BenchRecord], names: Mapping[str, str]) -> Iterator[list[BenchRecord]]:

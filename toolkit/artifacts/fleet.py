@@ -140,4 +140,4 @@ class ShadowRun:
     labeled: int = 0
     """Labeled captures that the decision rests on."""
     right: tuple[int, int] = (0, 0)
-    """Those that were answered right: by the serving release when it was captured, by the candidate."""
+    """Those classified correctly: by the serving release at capture, and by the candidate."""

@@ -46,7 +46,7 @@ class CalibrationBin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """Whether answers given with 90 % are right nine times of ten; `ece` is the expected calibration error."""
+    """Whether predictions with 90 % confidence are right nine times in ten; `ece` is the expected calibration error."""
 
     ece: float
     bins: tuple[CalibrationBin, ...]
@@ -155,7 +155,7 @@ class ValidationResult:
     """How a stage ended on the validation images, to be compared with other stages of its trial."""
 
     temperature: float
-    """Logits are divided by it to make probabilities that are right as often as they say (Guo et al., ICML 2017)."""
+    """Logits are divided by it, so that the probabilities are calibrated (Guo et al., ICML 2017)."""
     loss: float
     """The mean cross-entropy in nats at that temperature."""
     uncalibrated_loss: float

@@ -151,7 +151,7 @@ METRICS = (
         "throughput_per_second", "gauge", "Images per second, offline.", _single(_of_valid("samples_per_s"))
     ),
     PrometheusMetric(
-        "accuracy_ratio", "gauge", "Share of the test images answered right.", _single(_of_valid("accuracy"))
+        "accuracy_ratio", "gauge", "Share of the test images classified correctly.", _single(_of_valid("accuracy"))
     ),
     PrometheusMetric(
         "valid", "gauge", "1 if the run broke no rule.", _single(lambda record: float(not record.broken_rules))

@@ -14,14 +14,14 @@ Record = Mapping[str, Any]
 """The device code's JSON."""
 
 RULES: Mapping[str, str] = {
-    "facts-missing": "the record lacks something that decides whether two runs may be compared (rule 9)",
-    "other-bundle": "the device measured other bytes than it was asked to",
-    "other-accelerator": "the device computed on something else than it was asked to",
-    "limits-not-reached": "the run ended before the time or the number of queries that were asked for",
+    "facts-missing": "the record lacks a fact that is needed to compare runs (rule 9)",
+    "other-bundle": "the device measured other files than the requested ones",
+    "other-accelerator": "the device used another accelerator than the requested one",
+    "limits-not-reached": "the run ended before the requested time or number of queries",
     "samples-impossible": "the samples do not fit into the run's own length",
     "throttled": "the firmware throttled the processor, during the run or already when it began (rule 10)",
-    "outputs-not-compared": "there is no accuracy pass on the same images to hold the answers against (rule 5)",
-    "outputs-differ": "answers logged during the speed run are not those of the accuracy pass (rule 5)",
+    "outputs-not-compared": "there is no accuracy pass on the same images to compare the answers with (rule 5)",
+    "outputs-differ": "answers logged during the speed run differ from those of the accuracy pass (rule 5)",
     "accuracy-below-reference": "less than 99 % of the accuracy before conversion, on the same images (rule 6)",
 }
 

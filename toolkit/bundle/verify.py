@@ -28,7 +28,7 @@ _SHAPE: Mapping[str, type] = {
     "files": dict,
 }
 _NEEDED_FILES = ("labels.txt", "golden/inputs.npy", "golden/outputs.npy")
-_REMEDY = "make it again with `toolkit convert`, or copy it again from where it came"
+_REMEDY = "create it again with `toolkit convert`, or copy it again from its source"
 
 
 def verify_bundle(folder: Path) -> dict[str, Any]:
@@ -90,7 +90,7 @@ def _malformed(folder: Path, manifest: Mapping[str, Any]) -> Iterator[Problem]:
         if not isinstance(entry, dict) or not {"sha256", "size_bytes"} <= entry.keys():
             yield Problem(f"files.{name} has no sha256 or size_bytes", path, _REMEDY)
         if Path(name).is_absolute() or ".." in Path(name).parts:
-            yield Problem(f"files.{name} leads out of the bundle", path, _REMEDY)
+            yield Problem(f"files.{name} is outside the bundle", path, _REMEDY)
 
 
 def _changed(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> Iterator[Problem]:
@@ -102,7 +102,7 @@ def _changed(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> Iterator[P
             size = path.stat().st_size
             yield Problem(f"has {size} bytes; the manifest says {entry['size_bytes']}", str(path), _REMEDY)
         elif hashing.sha256_file(path) != entry["sha256"]:
-            yield Problem("its bytes are not those that the manifest names (SHA-256 differs)", str(path), _REMEDY)
+            yield Problem("its bytes are not those in the manifest (SHA-256 differs)", str(path), _REMEDY)
 
 
 def _extra(folder: Path, files: Mapping[str, Any]) -> Iterator[Problem]:

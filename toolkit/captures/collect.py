@@ -197,7 +197,7 @@ class _Library:
         content = part.read_bytes()
         if sha256_bytes(content) != capture.digest:
             part.unlink()
-            raise ValueError("its image has another digest; it is fetched again next time")
+            raise ValueError("the image has another digest; the next call fetches it again")
         *_, perceptual_hash = inspect_image(content)
         record = parse_sidecar(sidecar, capture.digest, device.name, perceptual_hash)
         with self._lock:
@@ -258,7 +258,7 @@ def _only_one(workspace: Workspace) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise MachineError(
-                "another `toolkit collect` works in this workspace", where=str(path), remedy="wait for its end"
+                "another `toolkit collect` is running in this workspace", where=str(path), remedy="wait until it ends"
             ) from None
         yield
     finally:

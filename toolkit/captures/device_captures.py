@@ -103,14 +103,14 @@ class DeviceCaptures:
         try:
             content = base64.b64decode(answer["data"], validate=True)
         except (KeyError, TypeError, ValueError, binascii.Error):
-            raise self._invalid("it sends no base64") from None
+            raise self._invalid("it sends invalid base64") from None
         return content[:CHUNK_BYTES]
 
     def _parsed(self, entry: Any) -> RemoteCapture:
         match entry:
             case {"day": str(day), "digest": str(digest), "size": int(size)} if is_day(day) and is_digest(digest):
                 return RemoteCapture(day, digest, size)
-        raise self._invalid("it lists something else than captures")
+        raise self._invalid("its list has an entry that is not a capture")
 
     def _checked(self, request: dict[str, Any]) -> dict[str, Any]:
         slowest = _SLOWEST_BYTES_PER_S if self._limit is None else self._limit.bytes_per_s / 64
@@ -121,14 +121,14 @@ class DeviceCaptures:
         except (ValueError, RecursionError):
             answer = None
         if not isinstance(answer, dict):
-            raise self._invalid("its answer is not an object of JSON")
+            raise self._invalid("its answer is not a JSON object")
         if answer.get("ok") is not True:
             if answer.get("gone"):
                 raise CaptureGoneError
             raise FleetError(
                 f"its captures: {str(answer.get('error'))[:300]}",
                 where=self._device.name,
-                remedy="see that the login may read and write the folder: docs/guides/capture.md",
+                remedy="check that the login can read and write the folder: docs/guides/capture.md",
             )
         return answer
 

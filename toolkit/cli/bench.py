@@ -54,7 +54,7 @@ def bench(
     settings: dict[str, object],
     reconnect_timeout: Annotated[
         float,
-        typer.Option(min=0, metavar="SECONDS", help="Wait for a device that is lost.", rich_help_panel=DEVICES),
+        typer.Option(min=0, metavar="SECONDS", help="Time to wait for a lost device.", rich_help_panel=DEVICES),
     ] = 120.0,
     resume: Annotated[
         bool,

@@ -25,8 +25,8 @@ def check(
 ) -> ExitCode:
     """Check a bundle without a device.
 
-    Verifies digests, signature and golden answers, and asks the legacy runtimes and the compiler that its target
-    needs. Exit code 1 if a check fails.
+    Verifies digests, signature and golden answers, and runs the legacy runtimes and the compiler of its target. Exit
+    code 1 if a check fails.
     """
     from toolkit import progress
     from toolkit.bundle.resolve import bundle_folder

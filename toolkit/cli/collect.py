@@ -18,20 +18,20 @@ COLUMNS = ("new", "known", "near duplicates", "refused", "deleted there", "recei
 def collect(
     options: FleetOptions,
     delete: Annotated[
-        bool, typer.Option("--delete", help="Let devices delete the captures that are safely stored here.")
+        bool, typer.Option("--delete", help="Delete captures from the devices once they are safely stored here.")
     ] = False,
     bandwidth: Annotated[
         str | None,
         typer.Option(
-            metavar="RATE", help="Bytes per second of all devices together, such as 500k or 2M. Default: no limit."
+            metavar="RATE", help="Bytes per second for all devices together, such as 500k or 2M. Default: no limit."
         ),
     ] = None,
 ) -> None:
     """Fetch the images that devices captured.
 
-    Fetches what is new, checks every digest, and stores each image once; an interrupted call is continued by the next one.
-    Images that look like one that is stored are left out, except those captured at random or on request.
-    Exit code 1 if a device cannot be reached or sends captures that are not valid; the others are collected.
+    Fetches new captures, checks every digest, and stores each image once; after an interruption, the next call
+    continues. Skips images that look like a stored one, except those captured at random or on request. Exit code 1 if a
+    device cannot be reached or sends invalid captures; the others are still collected.
     """
     from toolkit.captures.collect import CollectOptions
     from toolkit.captures.collect import collect as fetch
@@ -47,7 +47,7 @@ def collect(
         result = fetch(devices, options.workspace, store, how, options.progress)
     for device, done in result.ok.items():
         for reason in done.reasons:
-            log_error(f"{device.name}: capture refused: {reason}")
+            log_error(f"{device.name}: capture rejected: {reason}")
     print_results(result, COLUMNS, _row, as_json=options.as_json)
     if any(done.refused for done in result.ok.values()):
         raise typer.Exit(int(ExitCode.SOME_FAILED))

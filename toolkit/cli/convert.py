@@ -66,7 +66,7 @@ def convert(
     ] = None,
     tolerance: Annotated[
         float | None,
-        typer.Option(metavar="X", help="Largest allowed difference of a probability from the original model's."),
+        typer.Option(metavar="X", help="Largest allowed difference between a probability and the original model's."),
     ] = None,
     max_drop: Annotated[
         float | None,
@@ -86,7 +86,9 @@ def convert(
     ] = None,
     images: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Test images for parity, best in class folders.", rich_help_panel=IMPORTED),
+        typer.Option(
+            metavar="FOLDER", help="Test images for parity, preferably in class folders.", rich_help_panel=IMPORTED
+        ),
     ] = None,
     scaling: Annotated[
         str | None,
@@ -114,14 +116,14 @@ def convert(
     ] = None,
     crop: Annotated[
         Crop | None,
-        typer.Option(help="How images are brought to the input size. Default: resize.", rich_help_panel=IMPORTED),
+        typer.Option(help="How images are fitted to the input size. Default: resize.", rich_help_panel=IMPORTED),
     ] = None,
     signature: Annotated[
         str | None, typer.Option(metavar="NAME", help="Signature of a SavedModel.", rich_help_panel=IMPORTED)
     ] = None,
     force: Annotated[
         str | None,
-        typer.Option(metavar="REASON", help="Convert in spite of chance-level accuracy or FP16 overflow."),
+        typer.Option(metavar="REASON", help="Convert despite chance-level accuracy or FP16 overflow."),
     ] = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,

@@ -73,7 +73,8 @@ def split(
     group: Annotated[
         str | None,
         typer.Option(
-            metavar="REGEX", help="Pattern whose first group, matched in file names, keeps images in one subset."
+            metavar="REGEX",
+            help="Regular expression for file names; images with the same first group stay in one subset.",
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the shuffle.")] = 0,
@@ -82,8 +83,7 @@ def split(
 ) -> None:
     """Split a data set and write the manifest.
 
-    Subsets that come with the data are used as they are. With an experiment file, its data table decides and the
-    options do not apply.
+    Subsets in the data are used unchanged. With an experiment file, its [data] table applies instead of the options.
     """
     from toolkit.data import prepare_dataset
     from toolkit.errors import UsageError
@@ -124,7 +124,7 @@ def masks(
 @app.command()
 def review(
     experiment: Annotated[Path, options.EXPERIMENT_ARGUMENT],
-    limit: Annotated[int, typer.Option(min=1, metavar="N", help="Most labels to list.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="Maximum number of labels to list.")] = 100,
     destination: Annotated[
         Path, typer.Option("--output", metavar="FOLDER", help="Folder for doubtful.csv and doubtful.png.")
     ] = Path("review"),
@@ -133,7 +133,8 @@ def review(
 ) -> None:
     """List the labels that are most likely wrong.
 
-    Models that have not seen an image judge it by frozen features. Writes a CSV file and a contact sheet; changes no label.
+    Judges each image by frozen features, with a model trained without it. Writes a CSV file and a contact sheet; changes
+    no label.
     """
     from toolkit.data import prepare_dataset
     from toolkit.experiment.load import load_experiment
@@ -189,7 +190,8 @@ def trace(
 ) -> None:
     """Follow a captured image to its releases.
 
-    Shows the device and release that it came from, who labeled it, and the versions, models and releases made from that.
+    Shows the device and release that it came from, who labeled it, and the data set versions, models and releases that
+    use it.
     """
     from toolkit.loop.trace import format_lineage, trace_capture
     from toolkit.store import Store

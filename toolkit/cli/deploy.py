@@ -74,7 +74,7 @@ def deploy(
     ] = None,
     pause: Annotated[
         float,
-        typer.Option(min=0, metavar="SECONDS", help="Pause between two batches.", rich_help_panel=ROLLOUT),
+        typer.Option(min=0, metavar="SECONDS", help="Pause between batches.", rich_help_panel=ROLLOUT),
     ] = 0.0,
     max_failures: Annotated[
         str,

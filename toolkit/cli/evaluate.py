@@ -27,7 +27,7 @@ def evaluate(
         ),
     ],
     mistakes: Annotated[
-        Path | None, typer.Option(metavar="FILE.png", help="Contact sheet of the worst mistakes to write.")
+        Path | None, typer.Option(metavar="FILE.png", help="File for a contact sheet of the worst mistakes.")
     ] = None,
     workspace: options.WorkspaceOption = options.DEFAULT_WORKSPACE,
     as_json: options.JsonOption = False,

@@ -62,8 +62,8 @@ def up(
 ) -> None:
     """Start a local or virtual fleet.
 
-    A local fleet is SSH servers on loopback ports, each with its own folder. With --virtual the devices are whole
-    machines, bare like a Pi with a new SD card, which Ansible can provision.
+    A local fleet consists of SSH servers on loopback ports, each with its own folder. With --virtual, the devices
+    are emulated machines, bare like a Pi with a new SD card, for Ansible to provision.
     """
     from toolkit.errors import UsageError
     from toolkit.fleet.local_fleet import control
@@ -110,7 +110,7 @@ def down(
 ) -> None:
     """Stop the local and virtual fleet.
 
-    Their folders and disks stay for the next `fleet up`.
+    Keeps their folders and disks for the next `fleet up`.
     """
     from toolkit.fleet.local_fleet import control
     from toolkit.progress import create_progress

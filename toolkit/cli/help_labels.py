@@ -7,7 +7,7 @@ from typing import Any
 from typer import core
 
 
-def use_words() -> None:
+def label_metavars() -> None:
     """Let Typer show metavars and choices only; it has no setting for this and would show `<bool>` and `<str>`."""
     core.TyperOption.display_type_rich = _option_label  # type: ignore[assignment]  # as above
     core.TyperArgument.display_type_rich = _argument_label  # type: ignore[assignment]  # as above

@@ -29,7 +29,7 @@ def label(
         typer.Option(
             "--import",
             metavar="FILE",
-            help="File or folder of labels to record. Nothing is recorded if anything in it is wrong.",
+            help="File or folder of labels to import; if it has an error, nothing is recorded.",
             rich_help_panel=FILES,
         ),
     ] = None,
@@ -50,17 +50,17 @@ def label(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="Class to label with that the first model does not have. It is recorded for good.",
+            help="Class that the first model does not have; recorded permanently.",
         ),
     ] = None,
     who: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Who decides, as recorded. Default: your login name.")
+        str | None, typer.Option(metavar="NAME", help="Name to record with each label. Default: your login name.")
     ] = None,
     clusters: Annotated[
         bool,
         typer.Option(
             "--clusters/--no-clusters",
-            help="Group images that look alike to the network, to label them together. Takes seconds to start.",
+            help="Group similar images, to label them together; takes seconds to start.",
         ),
     ] = True,
     port: Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="Port on loopback; 0: any free one.")] = 0,
@@ -70,7 +70,8 @@ def label(
 ) -> None:
     """Label the images that devices captured.
 
-    Serves a page on this machine until Ctrl-C; its URL holds a token and is the only way in. Records are only appended: a later label overrules an earlier one, and every label names who gave it and when.
+    Serves a page on this machine until Ctrl-C; only its URL, which contains a token, gives access. Labels are only
+    appended: a later label replaces an earlier one, and each records who gave it and when.
     """
     from toolkit.errors import UsageError
     from toolkit.store import Store
@@ -101,7 +102,7 @@ def _serve(queue: LabelQueue, place: Workspace, port: int, *, show: bool, as_jso
     with serve_labels(queue, place, port) as url:
         _print({"url": url, "captures": len(queue.captures)}, url, as_json=as_json)
         sys.stdout.flush()
-        typer.echo("press Ctrl-C to stop; every label is recorded at once", err=True)
+        typer.echo("press Ctrl-C to stop; each label is saved immediately", err=True)
         if show:
             typer.launch(url)
         with suppress(KeyboardInterrupt):

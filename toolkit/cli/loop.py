@@ -27,15 +27,15 @@ def loop(
     labels: Annotated[
         int | None,
         typer.Option(
-            min=1, metavar="N", help="New labels that are enough to retrain. Default: by the learning curve, 20 to 500."
+            min=1, metavar="N", help="New labels that start a retraining. Default: from the learning curve, 20 to 500."
         ),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Deploy the new model without asking.")] = False,
 ) -> None:
     """Run one round from captures to a rollout.
 
-    Collects captures, stops if there are too few labels to matter, retrains, and proposes the rollout of a model that
-    is not worse. Run it from a timer: every call goes on where the last one stopped.
+    Collects captures, stops if there are too few new labels, retrains, and proposes a rollout unless the model is
+    worse. Can run from a timer: each call continues where the last one stopped.
     """
     from toolkit.captures.collect import CollectOptions, collect
     from toolkit.experiment.load import load_experiment
@@ -67,7 +67,7 @@ def _confirmed(result: Round, *, yes: bool, as_json: bool) -> bool:
 def _deploy(
     plan: Experiment, bundle: str, devices: tuple[Device, ...], options: FleetOptions, store: Store
 ) -> RolloutResult:
-    """Roll the bundle out as the experiment's [deploy] says, with the gates of any rollout."""
+    """Roll the bundle out with the experiment's [deploy] settings and the usual gates."""
     from toolkit import deploy
     from toolkit.bundle.resolve import bundle_folder
     from toolkit.deploy.gates.soak import Soak
@@ -90,7 +90,7 @@ def _deploy(
 
 
 def _report(result: Round, stored: int, rollout: RolloutResult | None, options: FleetOptions, experiment: Path) -> None:
-    """Print how far the round came, and what is next; exit code 1 if a model was refused or a device failed."""
+    """Print the round's result and the next step; exit code 1 if a model was refused or a device failed."""
     from toolkit.cli.fleet_output import print_rollout
     from toolkit.cli.output import print_json
     from toolkit.cli.retrain import print_retraining
@@ -105,7 +105,7 @@ def _report(result: Round, stored: int, rollout: RolloutResult | None, options: 
         if result.retraining is None and result.labels < result.needed:
             print(f"next: toolkit label {experiment}{place}")
         elif result.retraining is None:
-            print("the labels change nothing: no capture of them may enter the data set")
+            print("the new labels change nothing: none of their captures can enter the data set")
         elif rollout is None:
             print_retraining(result.retraining, place)
         else:

@@ -57,7 +57,7 @@ _PACKAGES: tuple[str, ...] = (
     *("opencv-python-headless", "ansible-core", "fabric", "ray", "mlflow"),
 )
 
-help_labels.use_words()
+help_labels.label_metavars()
 app = typer.Typer(
     name="toolkit",
     help=_HELP,

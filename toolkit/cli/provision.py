@@ -26,8 +26,8 @@ def provision(
 ) -> None:
     """Provision devices with Ansible.
 
-    Runs a playbook that the toolkit brings along, as ansible-playbook does from a checkout's folder ansible. Exit code 1
-    if a device failed or could not be reached. With --json, Ansible's output goes to stderr.
+    Runs one of the toolkit's own playbooks, like ansible-playbook in the folder ansible of a checkout. Exit code 1 if a
+    device failed or could not be reached. With --json, Ansible's output goes to stderr.
     """
     from toolkit.cli.output import print_json, to_json
     from toolkit.errors import ExitCode, UsageError

@@ -51,7 +51,7 @@ SignersOption = Annotated[
     typer.Option(
         "--signers",
         metavar="NAME,…",
-        help="Who may sign the channel's next release, by the names in allowed_signers. Default: as before, at first all.",
+        help="Names in allowed_signers that may sign the channel's next release. Default: unchanged; at first, all.",
         rich_help_panel=SIGNING,
     ),
 ]
@@ -62,7 +62,7 @@ ThresholdOption = Annotated[
         min=1,
         max=16,
         metavar="N",
-        help="How many of them must sign it. Default: as before, at first 1.",
+        help="Number of signers that must sign it. Default: unchanged; at first, 1.",
         rich_help_panel=SIGNING,
     ),
 ]
@@ -82,7 +82,7 @@ def parse_signers(text: str | None) -> tuple[str, ...] | None:
 
 
 def _parse_rule(shadow: str | None, gate: str, every: int, *, signed: bool) -> dict[str, float] | None:
-    """Return the rule of a comparison as devices read it; None without one.
+    """Return the rule of a comparison as devices read it; None without --shadow.
 
     Raises:
         UsageError: the time or the gate is not valid, or the release is not signed.
@@ -94,10 +94,10 @@ def _parse_rule(shadow: str | None, gate: str, every: int, *, signed: bool) -> d
     if options is None:
         return None
     if options.agreement is None:
-        remedy = "labels are on this machine: toolkit deploy --shadow --shadow-gate accuracy=SHARE, over SSH"
-        raise UsageError("devices that pull judge agreement alone", where="--shadow-gate", remedy=remedy)
+        remedy = "accuracy needs the labels on this machine: toolkit deploy --shadow TIME --shadow-gate accuracy=SHARE"
+        raise UsageError("devices that pull releases judge agreement only", where="--shadow-gate", remedy=remedy)
     if options.seconds > MAX_SHADOW_S:
-        raise UsageError(f"{shadow} is longer than a pull may take", where="--shadow", remedy="give at most 30m")
+        raise UsageError(f"{shadow} is longer than a pull may take", where="--shadow", remedy="use at most 30m")
     if not signed:
         remedy = "add --sign KEY: the channel's signed statement tells devices to compare"
         raise UsageError("a release that is not signed has no statement", where="--shadow", remedy=remedy)
@@ -132,8 +132,8 @@ def publish(
         str | None,
         typer.Option(
             metavar="TIME",
-            help="Longest time, up to 30m, for which each device of the channel runs the release beside the serving one on "
-            "live frames before it switches; requires --sign. Default: no comparison.",
+            help="Maximum time, up to 30m, to run the release beside the serving one on live frames, on each device of the "
+            "channel, before it switches; requires --sign. Default: no comparison.",
             rich_help_panel=COMPARISON,
         ),
     ] = None,
@@ -151,7 +151,7 @@ def publish(
         typer.Option(
             metavar="CHANNEL",
             help="Publish only if a device of this channel, of the same repository, reports that it compared this release, "
-            "agreed and serves it, and none that it refused it.",
+            "agreed and serves it, and no device reports that it refused it.",
             rich_help_panel=COMPARISON,
         ),
     ] = None,

@@ -1,4 +1,4 @@
-"""`toolkit retrain`: a model that learned from the labels, beside the serving one."""
+"""`toolkit retrain`: train on the labels and compare the model with the serving one."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def retrain(
 ) -> None:
     """Train on the labels and compare the result.
 
-    Sets the new model beside the serving one on the old test images, the new ones and those of each device. Exit code 1
-    if it is significantly worse.
+    Compares the new model with the serving one on the old test images, the new ones and those of each device. Exit code
+    1 if it is significantly worse.
     """
     from toolkit.errors import ExitCode
     from toolkit.experiment.load import load_experiment
@@ -50,14 +50,14 @@ def retrain(
     if as_json:
         output.print_json(result)
     elif result is None:
-        typer.echo("no label came since the serving model was trained; nothing to do")
+        typer.echo("no new labels since the serving model was trained; nothing to do")
     else:
         print_retraining(result, place.option)
     raise typer.Exit(ExitCode.SOME_FAILED if result and result.refused else ExitCode.DONE)
 
 
 def print_retraining(result: Retraining, workspace_option: str) -> None:
-    """Print both models on each set of images, and what to do next."""
+    """Print both models' accuracy on each set of images, and the next step."""
     columns = ("images of", "images", f"serving ({result.serving_version})", "95 %", f"new ({result.version})", "95 %")
     rows = [
         (

@@ -25,7 +25,9 @@ def image(
         Path | None,
         typer.Option("--image", metavar="FILE", help="Official Raspberry Pi OS image (.img or .img.xz) to preset."),
     ] = None,
-    sha256: Annotated[str, typer.Option(metavar="SUM", help="SHA-256 of it. Default: the sum in FILE.sha256.")] = "",
+    sha256: Annotated[
+        str, typer.Option(metavar="SUM", help="SHA-256 of that image. Default: the sum in FILE.sha256.")
+    ] = "",
     output: Annotated[Path | None, typer.Option(metavar="FILE", help="Image file to write. Default: NAME.img.")] = None,
     user: Annotated[str, typer.Option(metavar="NAME", help="Login name, with sudo.", show_default=True)] = "pi",
     wifi: Annotated[str, typer.Option(metavar="SSID", help="Wi-Fi network to join; for --image.")] = "",

@@ -23,8 +23,8 @@ ShadowOption = Annotated[
     str | None,
     typer.Option(
         metavar="TIME",
-        help="Longest time, such as 10m, for which the release runs beside the serving one on the live frames of the "
-        "first batch before it is switched to. Default: no comparison.",
+        help="Maximum time, such as 10m, to run the release beside the serving one on live frames of the first batch, "
+        "before switching to it. Default: no comparison.",
         rich_help_panel=COMPARISON,
     ),
 ]
@@ -33,7 +33,7 @@ ShadowGateOption = Annotated[
     typer.Option(
         metavar="NAME=SHARE",
         help="agreement=SHARE: of frames on which both releases must agree; accuracy=SHARE: of labeled captures that the "
-        "new one must answer right. Repeatable. Default: agreement=0.95.",
+        "new one must classify correctly. Repeatable. Default: agreement=0.95.",
         rich_help_panel=COMPARISON,
     ),
 ]
@@ -45,7 +45,7 @@ ShadowUndecidedOption = Annotated[
     bool,
     typer.Option(
         "--shadow-allow-undecided",
-        help="Deploy also if the time was too short to decide.",
+        help="Deploy even if the time was too short for a decision.",
         rich_help_panel=COMPARISON,
     ),
 ]
@@ -53,8 +53,8 @@ SoakOption = Annotated[
     str | None,
     typer.Option(
         metavar="TIME",
-        help="Watch the devices for this long after the rollout, such as 1h, and roll back if one restarts, fails, drifts "
-        "or raises more alerts. Default: not watched.",
+        help="Time to watch the devices after the rollout, such as 1h; rolls back if one restarts, fails, drifts or raises "
+        "more alerts. Default: none.",
         rich_help_panel=COMPARISON,
     ),
 ]
@@ -70,7 +70,7 @@ def parse_duration(text: str, option: str) -> float:
     seconds = float(match.group(1)) * _UNITS[match.group(2) or "s"] if match else 0.0
     if not seconds > 0:
         raise UsageError(
-            f"{text!r} is not a length of time", where=option, remedy="give a number and s, m, h or d: 10m"
+            f"{text!r} is not a duration", where=option, remedy="use a number with s, m, h or d, such as 10m"
         )
     return seconds
 
@@ -92,7 +92,7 @@ def parse_shadow(
         name, _, value = gate.partition("=")
         share = float(value) if re.fullmatch(r"0?\.[0-9]+", value, re.ASCII) else 0.0
         if name.strip() not in {"agreement", "accuracy"} or not 0 < share < 1:
-            remedy = "give a share below 1: agreement=0.95 or accuracy=0.8"
+            remedy = "use a share below 1, such as agreement=0.95 or accuracy=0.8"
             raise UsageError(f"{gate!r} is not a gate", where="--shadow-gate", remedy=remedy)
         shares[name.strip()] = share
     return ShadowOptions(

@@ -23,7 +23,7 @@ def status(
         str | None,
         typer.Option(
             metavar="NAME[<VERSION]",
-            help="Package whose installations to list instead, in all versions, or by <, <=, ==, >= or > in some.",
+            help="Package to search for instead, in all versions or those matching <, <=, ==, >= or >.",
         ),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Skip verifying the release's files on the device.")] = False,
@@ -41,7 +41,7 @@ def status(
 
     Also shows drift: a release that is not the last one deployed, or files whose digests differ. Exit code 1 on drift.
     With --component, lists the devices that have a Python or Debian package installed, such as one with a vulnerability.
-    Exit code 1 if any has it, or if any could not be asked.
+    Exit code 1 if a device has it or could not be asked.
     """
     from toolkit.cli.fleet_output import print_results
     from toolkit.deploy import status as fetch_status
@@ -97,7 +97,7 @@ def _component_row(each: DeviceComponents) -> tuple[object, ...]:
 
 
 def _report_channel(options: FleetOptions, channel: str, credentials: Path | None, *, plain: bool) -> None:
-    """Print what devices reported to the registry; exit code 1 if one does not serve what the channel holds."""
+    """Print the devices' reports in the registry; exit code 1 if one does not serve the channel's release."""
     from toolkit.cli.output import print_json, print_table
     from toolkit.deploy.registry.publish import fetch_reports
     from toolkit.errors import ExitCode

@@ -21,16 +21,17 @@ CONTAINER = "Container"
 def train(
     experiment: Annotated[Path, options.EXPERIMENT_ARGUMENT],
     network: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only network of the experiment to train.")
+        str | None, typer.Option(metavar="NAME", help="Network of the experiment to train. Default: all.")
     ] = None,
     head: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only head to train: sigmoid, softmax or multi-sigmoid.")
+        str | None, typer.Option(metavar="NAME", help="Head to train: sigmoid, softmax or multi-sigmoid. Default: all.")
     ] = None,
     stage: Annotated[str | None, typer.Option(metavar="NAME", help="Last stage to train: top or fine-tune.")] = None,
     budget: Annotated[
         str | None,
         typer.Option(
-            metavar="TIME", help="Choose the best network that answers in this time on the devices, such as 30ms."
+            metavar="TIME",
+            help="Choose the most accurate network whose latency on the devices is at most TIME, such as 30ms.",
         ),
     ] = None,
     executor: options.ExecutorOption = "local",

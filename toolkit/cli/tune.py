@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 def tune(
     target: Annotated[str, typer.Argument(metavar="TARGET", help="Experiment file, or name of a network.")],
-    network: Annotated[str | None, typer.Option(metavar="NAME", help="Only network of the experiment to tune.")] = None,
+    network: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Network of the experiment to tune. Default: all.")
+    ] = None,
     python: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Another interpreter to try. Default: the environments beside the toolkit."),

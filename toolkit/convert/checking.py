@@ -92,7 +92,7 @@ def _digests(folder: Path) -> CheckResult:
     try:
         manifest = verify_bundle(folder)
     except BundleError as error:
-        message = "; ".join(_in_words(problem) for problem in error.problems)
+        message = "; ".join(_describe(problem) for problem in error.problems)
         return CheckResult(name="digests", outcome="failed", message=message, remedy=error.problems[0].remedy)
     return CheckResult(
         name="digests", outcome="passed", message=f"all {len(manifest['files'])} files match the manifest"
@@ -109,7 +109,7 @@ def _signature(folder: Path, allowed_signers: Path) -> CheckResult:
     return CheckResult(name="signature", outcome="passed", message=message, details=dataclasses.asdict(signer))
 
 
-def _in_words(problem: Problem) -> str:
+def _describe(problem: Problem) -> str:
     return f"{Path(problem.where).name} {problem.what}"
 
 

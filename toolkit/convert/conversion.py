@@ -99,7 +99,7 @@ def convert_model(
         forced=force if ranges is not None and ranges.overflows else "",
     )
     store.put(ir)
-    _say_parity(ir, reference_runtime(model), progress)
+    _log_parity(ir, reference_runtime(model), progress)
     return ir
 
 
@@ -184,7 +184,7 @@ def _check_quantized(model: TrainedModel, target: Target) -> None:
         raise ConfigurationError(
             f"{model.imported.file} is quantized, and target {target.name} does not support INT8: "
             f"{target.refused.get('FakeQuantize', 'it has no arithmetic for it')}",
-            remedy="import the model from before its quantization",
+            remedy="import the model as it was before quantization",
         )
 
 
@@ -259,7 +259,7 @@ def _compared(source: ReferenceModel, split: Split, test: TestImages, path: Path
 def _disagreement(title: str, origin: str, compared: Comparison, test: TestImages) -> ParityError:
     result = compared.parity
     if not parity.keeps_accuracy(*parity.score_pair(result), result.max_drop):
-        least = f"{parity.ACCURACY_KEPT:.0%} of" if result.max_drop is None else f"{result.max_drop:g} below"
+        least = f"{parity.MIN_ACCURACY_SHARE:.0%} of" if result.max_drop is None else f"{result.max_drop:g} below"
         what = "an accuracy" if result.micro_f1 is None else "a micro F1"
         ours, aim = parity.score_pair(result)
         return ParityError(
@@ -286,14 +286,14 @@ def _publish(path: Path, workspace: Workspace) -> Path:
     return folder / path.name
 
 
-def _say_parity(ir: IrModel, origin: str, progress: Progress) -> None:
+def _log_parity(ir: IrModel, origin: str, progress: Progress) -> None:
     result = ir.parity
     progress.log(
         f"  {format_bytes(ir.size_bytes)} in {ir.seconds:.1f} s; at most {result.max_abs:.1e} from {origin} on {result.images} "
         f"images ({_allowed(result)}), {_same(result)}"
     )
     if ir.quantization is not None:
-        _say_quantization(ir.quantization, progress)
+        _log_quantization(ir.quantization, progress)
 
 
 def _same(result: Parity) -> str:
@@ -309,6 +309,6 @@ def _allowed(result: Parity) -> str:
     return f"{what} {ours:.2%} of {aim:.2%}, allowed {result.max_drop:.2%} less"
 
 
-def _say_quantization(details: Quantization, progress: Progress) -> None:
+def _log_quantization(details: Quantization, progress: Progress) -> None:
     place = f"; left in float: {', '.join(details.reverted)}" if details.reverted else ""
     progress.log(f"  {details.layers} layers in INT8 by {details.calibration_images} training images{place}")

@@ -30,7 +30,7 @@ INT8 is bounded by its accuracy (`max_drop`); the change of its probabilities is
 QUANTIZED_TOLERANCE = 5e-2
 """The same for an imported model that came quantized: its own runtime rounds to 256 steps where OpenVINO's does not."""
 
-ACCURACY_KEPT = 0.99
+MIN_ACCURACY_SHARE = 0.99
 """The least part of Keras' accuracy in float32 that a converted model keeps, however wide the tolerance is set."""
 
 # Without the hint a CPU that has BF16 computes in it, and ACL in FP16: the comparison would be of those.
@@ -146,9 +146,9 @@ def score_pair(achieved: Parity) -> tuple[float, float]:
 
 
 def keeps_accuracy(ours: float, reference: float, max_drop: float | None = None) -> bool:
-    """Is our score at least ACCURACY_KEPT of `reference`, or, with a bound, at most `max_drop` below it?"""
+    """Is our score at least MIN_ACCURACY_SHARE of `reference`, or, with a bound, at most `max_drop` below it?"""
     if max_drop is None:
-        return ours >= ACCURACY_KEPT * reference
+        return ours >= MIN_ACCURACY_SHARE * reference
     return reference - ours <= max_drop + 1e-9  # shares of whole images, as floats
 
 

@@ -86,5 +86,5 @@ def _too_large(archive: Path, what: str, limit: int) -> DataError:
 def _refuse_hostile(member: tarfile.TarInfo, inside: PurePosixPath, archive: Path) -> None:
     if inside.is_absolute() or ".." in inside.parts or "\\" in member.name:
         raise DataError(
-            "the archive names a path outside itself", where=f"{archive}: {member.name}", remedy="do not use it"
+            "the archive contains a path outside itself", where=f"{archive}: {member.name}", remedy="do not use it"
         )

@@ -122,7 +122,7 @@ def _remedy(what: str) -> str:
     if "more than the limit" in what or "that can be decoded" in what:
         return "scale the image down, or raise data.max_image_mb (or TOOLKIT_MAX_IMAGE_MB)"
     damaged = "truncated" in what or "damaged" in what or "empty" in what
-    return "replace it by a whole copy, or remove it" if damaged else "convert it to JPEG or PNG, or remove it"
+    return "replace it with a complete copy, or remove it" if damaged else "convert it to JPEG or PNG, or remove it"
 
 
 def _mark(path: Path, max_bytes: int | None) -> list[int]:

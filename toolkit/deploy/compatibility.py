@@ -56,7 +56,7 @@ def incompatibilities(manifest: Mapping[str, Any], device: Device, facts: Device
         yield Problem(
             f"the bundle is {precision.upper()}, and the device has a {processor}: {reason}",
             device.name,
-            "deploy its FP16 form (toolkit convert MODEL --precision fp16), or INT8 for LiteRT (--target litert)",
+            "deploy its FP16 variant (toolkit convert MODEL --precision fp16), or INT8 for LiteRT (--target litert)",
         )
     generation = _generation(facts)
     if (

@@ -53,7 +53,7 @@ class Hooks:
         self.progress.log(f"hook {name}")
         code = _run(path, self._environment(name, devices) | more, self.progress)
         if code:
-            raise FleetError(f"the hook {name} failed (exit code {code})", where=str(path), remedy="see what it says")
+            raise FleetError(f"the hook {name} failed (exit code {code})", where=str(path), remedy="see its output")
 
     def run_after(self, name: str, devices: Sequence[Device], failed: Sequence[Device], **more: str) -> str:
         """Run a hook that stops nothing; return and log its error, if any."""

@@ -65,14 +65,14 @@ def describe_lock(info: str) -> str:
         output = json.loads(info)
         return f"{output['who']} (process {output['pid']}) since {output['since'][:19]} UTC: {output['why']}"
     except (ValueError, KeyError, TypeError):
-        return info or "nobody who says so"
+        return info or "an unknown controller"
 
 
 def _take(device: Device, session: DeviceSession, name: str, why: str, *, break_lock: bool) -> None:
     answer = session.take_lock(name, lock_info(why), break_lock=break_lock)
     if answer.get("ok"):
         return
-    meaning = "another rollout is going on: " if name == "rollout" else ""
+    meaning = "another rollout is running: " if name == "rollout" else ""
     if "taken" in answer:
         raise FleetError(
             f"{meaning}locked by {describe_lock(str(answer['taken']))}",

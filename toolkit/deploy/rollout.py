@@ -41,7 +41,7 @@ from toolkit.progress import Progress, Silent
 from toolkit.store import Store
 
 _CAREFUL = Strategy()
-_LOOK = "see its log: toolkit fleet logs --limit {}"
+_SEE_LOG = "see its log: toolkit fleet logs --limit {}"
 
 
 def strategy_from_config(table: DeployConfig) -> Strategy:
@@ -253,13 +253,13 @@ class _Rollout:
         try:
             result = soak.run({device: self.device_rollout.release_for(device).digest for device in deployed}, before)
         except KeyboardInterrupt:
-            self.progress.log("the watch was interrupted: the release stays, and nothing was judged after that")
+            self.progress.log("the watch was interrupted: the release stays, and later problems go unnoticed")
             raise
         for device, summary in result.summaries.items():
             self.log.add_gate(device, "soak", summary)
         for device, why in result.failed.items():
             self.log.add_problem(
-                device, FleetError(f"failed after the rollout: {why}", remedy=_LOOK.format(device.name))
+                device, FleetError(f"failed after the rollout: {why}", remedy=_SEE_LOG.format(device.name))
             )
         if result.failed:
             device, why = next(iter(result.failed.items()))
@@ -277,13 +277,13 @@ class _Rollout:
 
         def work(device: Device) -> None:
             if not self.log.stopped:
-                self._turn(device, waiting[device], batch, batches)
+                self._deploy_one(device, waiting[device], batch, batches)
 
         title = f"batch {place}{f', {batch.group}' if batch.group else ''}"
         fleet.fan_out(batch.devices, work, self.forks, progress=self.progress, title=title)
         self.hooks.run_after("post-batch", batch.devices, self._not_deployed(batch.devices), TOOLKIT_BATCH=place)
 
-    def _turn(self, device: Device, before: DeviceState, batch: Batch, batches: Sequence[Batch]) -> None:
+    def _deploy_one(self, device: Device, before: DeviceState, batch: Batch, batches: Sequence[Batch]) -> None:
         start = time.monotonic()
         try:
             done = self._rollout_of(batch).apply(device, before)
@@ -307,7 +307,7 @@ class _Rollout:
         if not is_too_many(failed, batch, batches, self.strategy):
             return
         if batch.number == 1 and len(batches) > 1:
-            self.log.stopped = f"{failed} of the first batch failed, so nobody else starts"
+            self.log.stopped = f"{failed} of the first batch failed, so no other device is changed"
         else:
             limit = f"{allowed.number}{'%' if allowed.percent else ''}"
             self.log.stopped = f"{failed} failed until batch {batch.number}, and --max-failures is {limit}"

@@ -229,7 +229,7 @@ def _positive(text: str) -> int:
 def _positive_number(text: str) -> float:
     number = float(text)
     if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a length of time")
+        raise argparse.ArgumentTypeError(f"{text} is not a duration")
     return number
 
 

@@ -53,10 +53,10 @@ def _for_folder(folder: Path) -> Experiment:
 
 
 def _explain(path: Path, detail: ErrorDetails) -> Problem:
-    """One pydantic error in the house's form; `where` is file: table.key."""
+    """One pydantic error in the toolkit's form; `where` is file: table.key."""
     key = ".".join(str(part) for part in detail["loc"]) or "(whole file)"
     remedies = {
-        "extra_forbidden": "remove it, or mend its spelling",
+        "extra_forbidden": "remove it, or correct its spelling",
         "missing": "add it",
     }
     message = detail["msg"].removeprefix("Value error, ")

@@ -47,7 +47,9 @@ def problem_of(device: Device, error: Exception) -> Problem:
     """Return the problem of an exception on a device."""
     if not isinstance(error, ToolkitError):
         what = f"{type(error).__name__}: {error}"
-        return Problem(what, device.name, "a bug of the toolkit: run with TOOLKIT_DEBUG=1 for where it happened")
+        return Problem(
+            what, device.name, "this is a bug in the toolkit: run with TOOLKIT_DEBUG=1 to see where it happened"
+        )
     whats = dict.fromkeys(_placed(problem, device) for problem in error.problems)
     remedies = dict.fromkeys(problem.remedy for problem in error.problems if problem.remedy)
     return Problem("; ".join(whats), device.name, "; ".join(remedies))

@@ -45,8 +45,8 @@ def trace(model: keras.Model) -> ov.Model:
 
 # What to use in Keras instead of TensorFlow operations that OpenVINO cannot convert.
 _INSTEAD = {
-    "Bitcast": "keras.ops.argmax has none; let the network give its scores",
-    "Bucketize": "discretise before the network",
+    "Bitcast": "keras.ops.argmax has none; let the network return its scores",
+    "Bucketize": "discretize before the network",
     "ResizeArea": 'resize with interpolation="bilinear" or "nearest"',
     "ResizeBicubic": 'resize with interpolation="bilinear" or "nearest"',
     "ScaleAndTranslate": 'resize with interpolation="bilinear" or "nearest"',

@@ -223,7 +223,7 @@ def _training(report: ReportData, choice: Variant | None = None) -> TrustCheck:
     if not warned:
         return TrustCheck("Training", "good", f"{total} trained without a warning.")
     if choice and choice.model in warned:
-        return TrustCheck("Training", "bad", f"Of this very model: {choice.model.warnings[0].partition('. ')[0]}.")
+        return TrustCheck("Training", "bad", f"About this model: {choice.model.warnings[0].partition('. ')[0]}.")
     names = formatting.listed(formatting.model(model) for model in warned[:3])
     more = f", and {len(warned) - 3} more" if len(warned) > 3 else ""
     text = f"{len(warned)} of {total} may have learned nothing, or something wrong: {names}{more}."

@@ -128,7 +128,7 @@ def _last_error(output: str) -> str:
     """The line of pip's output that says what went wrong."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
-    return (errors or lines or ["pip failed without a word"])[-1]
+    return (errors or lines or ["pip failed without a message"])[-1]
 
 
 def _cannot_fetch(wheel: Wheel, output: str) -> MachineError:

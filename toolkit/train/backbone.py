@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 TOLERANCE = 1e-3
 """How far OpenVINO's features may be from Keras' own, as a share of the largest; f32 keeps them within 1e-5."""
-_ASKED_OF_BOTH = 4
+_COMPARED_IMAGES = 4
 
 
 class Backbone(Protocol):
@@ -72,7 +72,7 @@ class OpenVinoBackbone:
             ConversionError: OpenVINO cannot take the model, or gives other features than Keras for the first images.
         """
         if "_requests" not in self.__dict__:
-            self._compare(images[:_ASKED_OF_BOTH])
+            self._compare(images[:_COMPARED_IMAGES])
         return self._run(images)
 
     @cached_property

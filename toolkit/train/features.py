@@ -69,7 +69,7 @@ def cached_features(
                     rows.put(index, features[None])
                 task.advance(len(chunk))
 
-    waiting = f"  {title}: another process makes them; waiting for it"
+    waiting = f"  {title}: another process is computing them; waiting for it"
     with file_lock(path.with_name(f".{path.name}.lock"), waiting=lambda: progress.log(waiting)):
         run_dir.remove_partial_files(path.parent, path.name)
         array = array_cache.load_or_create(path, (len(images), channels), "f4", fill, progress.log)

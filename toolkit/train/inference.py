@@ -136,7 +136,7 @@ def evaluate_images(
     if mistakes is not None:
         shares = dispatch.probabilities(logits, multi_label=task.multi_label)
         drawn = contact_sheet(pixels, labels, shares, task.labels, mistakes)
-        progress.log(f"mistakes drawn, the surest first: {drawn}, in {mistakes}")
+        progress.log(f"mistakes, most confident first: {drawn}, in {mistakes}")
     return dispatch.evaluate(logits, labels, task.labels, "test", task.loss)
 
 

@@ -22,13 +22,13 @@ NO_NUMBER_CAUSES: tuple[str, ...] = (
 )
 RISING_CAUSES: tuple[str, ...] = (
     "a learning rate too high for the weights it starts from",
-    "too few images for so many units: it learns them by heart (dropout, fewer hidden units)",
+    "too few images for so many units: it memorizes them (dropout, fewer hidden units)",
     "validation images unlike the training ones",
     "batch-norm statistics that follow small batches",
 )
 SILENT_CAUSES: tuple[str, ...] = (
     "too few epochs: the first thing learned is how rare each label is",
-    'labels so rare that none is worth saying (class_weights = "balanced")',
+    'labels so rare that predicting none pays off (class_weights = "balanced")',
 )
 ENOUGH_EPOCHS = 3
 """From how many epochs on a validation loss may be said to only rise."""
@@ -104,7 +104,7 @@ def _like_chance(evaluation: Evaluation, *, weights: str, stage: str) -> tuple[s
         )
     if tables and not any(entry for rows in tables for _, entry in rows):
         warnings.append(
-            f"it says no label of any image: every probability is at most a half. Usual causes: {'; '.join(SILENT_CAUSES)}"
+            f"it predicts no label for any image: every probability is at most a half. Usual causes: {'; '.join(SILENT_CAUSES)}"
         )
     return tuple(warnings)
 

@@ -145,7 +145,7 @@ class _SweepMonitor:
         self._models[place] = {}
         self._running.add(place)
         if why:
-            self._progress.log(f"{self._name(place)}: begins again: {why}")
+            self._progress.log(f"{self._name(place)}: starting again: {why}")
 
     def on_event(self, place: int, event: Event) -> None:
         """Something happened in a trial."""

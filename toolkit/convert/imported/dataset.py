@@ -90,7 +90,7 @@ def find_images(
     folder = options.images
     if folder is None or not folder.is_dir():
         remedy = "--images FOLDER: class folders named as the labels, or a folder of images"
-        what = "no such folder" if folder else "a bundle proves its answers by images"
+        what = "no such folder" if folder else "test images are needed to verify the converted model"
         raise UsageError(what, where=str(folder or ""), remedy=remedy)
     if any(entry.is_dir() for entry in folder.iterdir()):
         return _labeled(folder, labels, workspace, progress), True
@@ -141,6 +141,6 @@ def _unlabeled(folder: Path) -> list[Image]:
 
     files, _ignored = list_files(folder, recursive=False)
     if len(files) < 2:
-        remedy = "give some of each class, as the model will see them"
+        remedy = "add images of each class, as the model will see them"
         raise DataError(f"holds {len(files)} images; it needs at least two", where=str(folder), remedy=remedy)
     return [data.Image(file.resolve(), hashing.sha256_file(file), 0, "test") for file in files]

@@ -148,8 +148,8 @@ def _refuse_integers(inspected: Inspected, file: str) -> None:
     """Refuse an output of integers without a scale: the number of a class says nothing of the others."""
     kind = inspected.graph.outputs[0].element_type.get_type_name()
     if kind not in io_adapters.FLOATS and inspected.output_scale is None:
-        remedy = "export it with the scores of all classes, without the ArgMax or TopK at its end"
-        raise DataError(f"gives numbers of type {kind}, not probabilities", where=file, remedy=remedy)
+        remedy = "export it with the scores of all classes, without the final ArgMax or TopK"
+        raise DataError(f"returns values of type {kind}, not probabilities", where=file, remedy=remedy)
 
 
 def _has_size(graph: ov.Model) -> bool:
@@ -196,7 +196,7 @@ def _test_images(
 
     test = [image for image in images if image.subset == "test"]
     if not test:
-        raise DataError("has no test images", where="--images", remedy="put some into a folder test/")
+        raise DataError("has no test images", where="--images", remedy="put some images into a folder test/")
     return test, data.load_images(test, size, crop, workspace=workspace)
 
 

@@ -70,7 +70,7 @@ def classes_of(graph: ov.Model) -> int:
     (port,) = graph.outputs
     shape = port.partial_shape
     if shape.is_dynamic or prod(shape.to_shape()[1:]) != max(shape.to_shape()[1:], default=0) or len(shape) < 2:
-        remedy = "give a classifier, with its pooling and its last layer"
+        remedy = "use a complete classifier, with its pooling and last layer"
         raise DataError(f"returns {shape}, not one row of numbers per image", where=name_of(port), remedy=remedy)
     return int(prod(shape.to_shape()[1:]))
 

@@ -76,7 +76,9 @@ def decide(answers: npt.NDArray[np.float32], tail: Tail, requested: str | None, 
     proven = looks_like_probabilities(answers, slack) and (answers.shape[1] > 1 or tail.last == "Sigmoid")
     if requested == LOGITS:
         if proven:
-            what = "already returns probabilities (from 0 to 1, in sum 1), and a second softmax would change them"
+            what = (
+                "already returns probabilities (from 0 to 1, with a sum of 1), and a second softmax would change them"
+            )
             raise DataError(what, remedy="leave --output out, or use --output probabilities")
         return LOGITS
     if tail.last == "Softmax":
@@ -107,7 +109,7 @@ def _refuse_doubtful(answers: npt.NDArray[np.float32], tail: Tail) -> None:
     elif inside:
         why = "they may be probabilities, or logits that happen to be small"
     elif steady and abs(float(sums[0])) > 1e-2:
-        why = "their sum is the same for every image, which that of logits is not"
+        why = "their sum is the same for every image, unlike that of logits"
     else:
         return
     raise UsageError(

@@ -21,7 +21,7 @@ _LIKELY = 0.05
 _CLEARLY_RIGHT = 0.9
 """Accuracy above which no other order of labels is looked for."""
 _ENOUGH = 12
-"""Images from which that is asked; of fewer, only whether they are right more often than guesses are on average."""
+"""Fewest images for that test; with fewer, accuracy must only be above that of an average guess."""
 REMEDY = "check that --labels, --scaling, --color, --layout and --output are those that it was trained with"
 
 
@@ -51,7 +51,7 @@ def chance_error(
     )
     fitting = [_option_that_fits(others, len(labels)), _order_that_fits(parity.top1(answers), truth, labels)]
     explained = "; or ".join(filter(None, fitting))
-    force = 'if it is meant, --force "REASON" makes the bundle, with the reason in it'
+    force = 'if this is intended, --force "REASON" makes the bundle, with the reason in it'
     return DataError(what, where=file, remedy=f"{explained or REMEDY}; {force}")
 
 

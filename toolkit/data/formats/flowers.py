@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _ARCHIVE = "102flowers.tgz"
 _IMAGE = re.compile(r"image_(\d{5})\.jpg")
 _SUBSETS = {"trnid": "train", "valid": "validation", "tstid": "test"}
-_SOURCE = "put it there, as the Visual Geometry Group in Oxford gives it out with its 102 flowers"
+_SOURCE = "put the file there, as the Visual Geometry Group in Oxford publishes it with flowers-102"
 
 
 def read_flowers(table: DataConfig, root: Path, workspace: Workspace, progress: Progress) -> Scan:
@@ -126,7 +126,7 @@ def extracted_name(member: str) -> str | None:
 
 
 def _problems(numbers: Mapping[str, Sequence[int]], images: Mapping[int, Path], root: Path) -> list[Problem]:
-    again = "fetch it again, or use files that belong together"
+    again = "download it again, or use files of the same release"
     labels = numbers["labels"]
     problems = []
     if len(labels) != len(images):

@@ -41,7 +41,7 @@ Subsets = Sequence[tuple[Path, str]]
 def scan_folder(root: Path) -> Scan:
     """List the images below `root` with their classes and subsets; reads none of them, and collects problems."""
     if not root.is_dir():
-        return Scan(root, problems=(Problem("no such folder", str(root), "give a folder with one folder per class"),))
+        return Scan(root, problems=(Problem("no such folder", str(root), "use a folder with one folder per class"),))
     ignored: list[IgnoredFile] = []
     top, root = root, _innermost(root, ignored)
     subsets = subset_folders(root)
@@ -142,7 +142,7 @@ def _subsets_inside(root: Path, classes: Sequence[Path]) -> list[Problem]:
         return []
     example = classes[0].name
     what = f"has its subsets inside the class folders: {example}/{subfolders(classes[0])[0].name}"
-    return [Problem(what, str(root), f"turn the folders around: train/{example}, test/{example}")]
+    return [Problem(what, str(root), f"swap the levels: train/{example}, test/{example}")]
 
 
 def _no_classes(folder: Path, images: int) -> Problem:
@@ -165,14 +165,16 @@ def _name_problems(folders: Sequence[Path]) -> list[Problem]:
 
 def _difference(same: Sequence[Path]) -> str:
     spaces = len({path.name.strip() for path in same}) == 1
-    how = "by a space at an end" if spaces else "in how an accented letter is encoded (composed or decomposed)"
+    how = (
+        "by a leading or trailing space" if spaces else "in how an accented letter is encoded (composed or decomposed)"
+    )
     return f"look like one class; they differ only {how}"
 
 
 def _subset_problems(root: Path, subsets: Subsets) -> list[Problem]:
     """What is wrong with the subsets of `root`; a missing validation subset is made from the training images later."""
     times = Counter(subset for _, subset in subsets)
-    remedy = "add it, or put all images into class folders without subsets, and the toolkit divides them"
+    remedy = "add it, or put all images into class folders without subsets, and the toolkit splits them"
     problems = [Problem(f"no folder for {name}", str(root), remedy) for name in ("train", "test") if not times[name]]
     for subset in SUBSETS:
         if times[subset] > 1:

@@ -30,7 +30,7 @@ from toolkit.workspace import Workspace
 _CLASS_FILE = re.compile(r"(.+)_(?:train|val|trainval|test)\.txt")
 _NAME = re.compile(r"[\w-]+")
 _FOLDERS = ("JPEGImages", "Annotations", "ImageSets")
-_AGAIN = "fetch it again, or use files that belong together"
+_AGAIN = "download it again, or use files of the same release"
 _XML_MAX_BYTES = 1 << 20  # bytes of one annotation; VOC's largest has 30 kB
 
 Truth = Mapping[str, Mapping[str, int]]
@@ -104,7 +104,7 @@ def _choose(root: Path, year: int | None, requested: Path) -> Path:
     if not chosen:
         what = f"holds no VOC{year}; it has {names}" if names else "holds no JPEGImages/"
         raise DataError(what, where=str(requested), remedy="give VOCdevkit/VOC20xx, or its .tar, as published by VOC")
-    raise DataError(f"contains several years: {names}", where=str(requested), remedy="choose one by data.year")
+    raise DataError(f"contains several years: {names}", where=str(requested), remedy="choose one with data.year")
 
 
 def _unpacked(root: Path, workspace: Workspace, progress: Progress) -> Path:

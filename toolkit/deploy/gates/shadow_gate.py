@@ -277,9 +277,7 @@ class ShadowGate:
             share = f"{sum(samples)} of {len(samples)} counted frames agree" if samples else "no frame was compared"
             return f"{verdict}: {share} ({len(evidence.frames)} compared)"
         serving = sum(right for right, _ in evidence.labeled.values())
-        share = (
-            f"{sum(samples)} of {len(samples)} labeled captures are answered right, {serving} by the serving release"
-        )
+        share = f"{sum(samples)} of {len(samples)} labeled captures are classified correctly, {serving} by the serving release"
         return f"{verdict}: {share if samples else 'no labeled capture may judge it'}"
 
 

@@ -105,7 +105,7 @@ class _Watched:
         if sample.uptime_s is None:
             self._silent += 1
             if self._silent >= PATIENCE and self._had_app:
-                self.failure = f"its app does not answer any more ({sample.app or 'no reason is known'})"
+                self.failure = f"its app no longer answers ({sample.app or 'no reason is known'})"
             return
         self._silent = 0
         if self.last is not None and self.last.uptime_s is not None and sample.uptime_s < self.last.uptime_s:

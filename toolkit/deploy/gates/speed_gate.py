@@ -54,7 +54,7 @@ class SpeedGate:
         self._known: dict[str, list[SpeedBaseline]] = defaultdict(list)
         for each in yardsticks:
             self._known[each.device].append(each)
-        self._turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
     def describe(self, device: Device) -> str:
         """See Gate."""
@@ -74,7 +74,7 @@ class SpeedGate:
     def turn(self, context: GateContext) -> Iterator[None]:
         """See TurnGate: devices on one machine take turns, so that they do not slow each other down."""
         boot = context.shell.run(["cat", "/proc/sys/kernel/random/boot_id"]).stdout.strip()
-        with self._turns[boot or context.device.name]:
+        with self._locks[boot or context.device.name]:
             yield
 
     def check(self, context: GateContext) -> str:
@@ -83,7 +83,7 @@ class SpeedGate:
         if baseline is None:
             return "no record to compare with"
         if context.result.get("missing"):
-            return "the images of its record are not there any more: not measured"
+            return "the images of its record no longer exist: not measured"
         return compare(context.device, _p90(context.device, context.result), baseline, self._share)
 
     def _baseline(self, context: GateContext) -> SpeedBaseline | None:

@@ -91,5 +91,5 @@ def _put_back(root: Path, old: Served, service: Service) -> str:
     try:
         put_back(root, old, service)
     except (DeviceError, OSError) as second:
-        return f"and what served before could not be put back: {getattr(second, 'what', second)}"
+        return f"and the previous release could not be restored: {getattr(second, 'what', second)}"
     return f"{(old.release or 'nothing')[:12]} serves again"

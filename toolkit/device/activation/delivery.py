@@ -202,7 +202,7 @@ def _receive(root: Path, descriptor: ReleaseDescriptor, chunks: Chunks) -> None:
     if not answer["ok"]:
         damaged = f", {len(answer['damaged'])} of them damaged" if answer["damaged"] else ""
         what = f"lacks {len(answer['lacking'])} chunks{damaged}; the others are stored"
-        raise DeviceError(what, where=descriptor.where, remedy="try again; if it stays so, write it again")
+        raise DeviceError(what, where=descriptor.where, remedy="try again; if the error persists, write the file again")
 
 
 def _disk_error(root: Path, error: OSError) -> DeviceError:

@@ -104,7 +104,7 @@ class App:
         token = read_token(options.token_file)
         if token is None and options.host not in LOOPBACK:
             raise DeviceError(
-                "without a token it answers on loopback alone",
+                "without a token, the app answers on loopback only",
                 where=f"--host {options.host}",
                 remedy="give --token-file FILE, or omit --host and use `toolkit view DEVICE`",
             )
@@ -206,12 +206,12 @@ class App:
         """Wait for a signal; notify the watchdog while every thread works."""
         pause_s = min(_STEP_S, (self._notifier.watchdog_s or 1.0) / 3)
         due = 0.0
-        while not self._told_to_end(pause_s):
+        while not self._should_stop(pause_s):
             if self._notifier.watchdog_s and time.monotonic() >= due and self.is_alive():
                 due = time.monotonic() + self._notifier.watchdog_s / 3
                 self._notifier.notify("WATCHDOG=1")
 
-    def _told_to_end(self, timeout: float) -> bool:
+    def _should_stop(self, timeout: float) -> bool:
         try:
             self._signals.get(timeout=timeout)
         except queue.Empty:

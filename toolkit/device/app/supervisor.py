@@ -71,12 +71,12 @@ class Supervisor(threading.Thread):
         try:
             self._pipeline.use(leads_to)
         except DeviceError as error:
-            self._log(f"the new release cannot be used, the old one works on: {error}")
+            self._log(f"the new release cannot be used; the old one stays in use: {error}")
             return
         name = self._pipeline.worker.loaded.manifest.get("name")
-        self._log(f"release {leads_to.name[:12]} ({name}) works now")
+        self._log(f"release {leads_to.name[:12]} ({name}) is now in use")
         if device_code_digest(leads_to) != self._code:
-            self._log("it brings other device code, which works after a restart")
+            self._log("its device code differs, and is used after a restart")
 
     def _retry_accelerator(self) -> None:
         if time.monotonic() >= self._retry_due:

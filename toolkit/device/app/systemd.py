@@ -13,9 +13,9 @@ class SystemdNotifier:
     def __init__(self, environment: Optional[Mapping[str, str]] = None) -> None:
         variables = os.environ if environment is None else environment
         self._address = variables.get("NOTIFY_SOCKET", "")
-        asked_us = variables.get("WATCHDOG_USEC", "")
+        timeout_us = variables.get("WATCHDOG_USEC", "")
         own = variables.get("WATCHDOG_PID", "") in ("", str(os.getpid()))
-        self.watchdog_s: Optional[float] = int(asked_us) / 1e6 if asked_us.isdigit() and own else None
+        self.watchdog_s: Optional[float] = int(timeout_us) / 1e6 if timeout_us.isdigit() and own else None
         """Interval of the watchdog in seconds; None if the unit has none."""
 
     def notify(self, *fields: str) -> bool:

@@ -63,5 +63,5 @@ def _holder(handle: int) -> str:
     try:
         holder = json.loads(os.pread(handle, 1000, 0))
     except ValueError:
-        return "it has only just begun"
+        return "it has just started"
     return f"process {holder['pid']}, since {holder['since']}"

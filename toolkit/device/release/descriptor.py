@@ -171,12 +171,12 @@ def _file_problems(file: store.File) -> Iterator[str]:
     ):
         yield f"{path!r} leads elsewhere"
     if not all(_DIGEST.fullmatch(sha) for sha in (file["sha256"], *(sha for sha, _, _ in chunks))):
-        yield f"{path!r} is named by something that is no digest"
+        yield f"{path!r} has a name that is not a digest"
     sizes = [size for _, _, size in chunks]
     if not all(type(size) is int and 0 <= size <= MAX_CHUNK_BYTES for size in sizes):
         yield f"{path!r} has a chunk of a size that is not allowed"
     elif type(file["size_bytes"]) is not int or sum(sizes) != file["size_bytes"] or sum(sizes) > MAX_FILE_BYTES:
-        yield f"{path!r} is cut into chunks that do not make it up"
+        yield f"{path!r} has chunks that do not add up to it"
 
 
 def verify_trust(

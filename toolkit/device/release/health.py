@@ -22,7 +22,7 @@ def check_health(unit: str, url: Optional[str], seconds: float, patience_s: floa
     if not checks:
         return {
             "ok": True,
-            "message": f"no service to ask: {unit} is not there, and no address is given",
+            "message": f"nothing to check: there is no unit {unit}, and no address is set",
             "asked": checks,
         }
     place = url if "url" in checks else None
@@ -53,7 +53,7 @@ def _wait_while_healthy(unit: Optional[str], url: Optional[str], seconds: float,
         time.sleep(min(POLL_INTERVAL_S, seconds - passed))
         why, starts = _find_problem(unit, url)
         if why is None and starts != first:
-            why = f"{unit} was started anew"
+            why = f"{unit} was restarted"
         if why is not None:
             return f"{why}, {time.monotonic() - begin:.0f} s after it was well"
     return None

@@ -138,7 +138,7 @@ def _load_auto(xml: Path, settings: Settings) -> Model:
         return _load(xml, replace(settings, accelerator=REMOVABLE.name, precision=None, threads=None))
     except DeviceEnvironmentError as error:
         model = _load(xml, replace(settings, accelerator=CPU.name))
-        model.notes.append(f"AUTO took the CPU: {error}")
+        model.notes.append(f"AUTO chose the CPU: {error}")
         return model
 
 

@@ -135,7 +135,7 @@ class SshShell:
         return connection
 
     def _end(self, channel: paramiko.Channel, timeout: float | None) -> None:
-        """Close the stdin of a background command, and wait for its end."""
+        """Close the stdin of a background command, and wait until it ends."""
         channel.shutdown_write()
         with _deadline(self.device, channel, timeout):
             channel.recv_exit_status()

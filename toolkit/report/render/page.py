@@ -42,7 +42,7 @@ from toolkit.report.tables import (
     variant_choices,
 )
 
-SIZE_WORDS = {"fp32": "large", "fp16": "small", "int8": "smallest"}
+SIZE_LABELS = {"fp32": "large", "fp16": "small", "int8": "smallest"}
 MOST_ROWS = 100
 """Of a table on the page; its CSV file or report.md has them all."""
 STATES = {"good": "passed", "warning": "see the text", "bad": "failed", "none": "not checked"}
@@ -192,7 +192,7 @@ def _contents(shown: Content, values: dict[str, Any]) -> list[tuple[str, str]]:
         ("heads", "Sigmoid against softmax", values["heads"]),
         ("classes", "Class by class", shown.tables["classes"].rows),
         ("behind", "Behind the accuracy", values["behind"] or values["contact"].models),
-        ("rejection", "When it says unknown", shown.tables["rejection"].rows),
+        ("rejection", "When a model answers unknown", shown.tables["rejection"].rows),
         ("parity", "Parity", shown.report.variants),
         ("devices", "Devices", shown.report.records),
         ("history", "History and peers", shown.tables["history"].rows or shown.tables["outliers"].rows),
@@ -211,7 +211,7 @@ def _key(report: ReportData) -> dict[str, Any]:
         "heads": [head for head in pareto.SHAPES if any(model.head == head for model in models)],
         "hollow": any(model.stage == "top" for model in models),
         "precisions": [
-            (round(math.sqrt(size / math.pi) * 0.75, 1), f"{SIZE_WORDS[precision]}: {precision.upper()}")
+            (round(math.sqrt(size / math.pi) * 0.75, 1), f"{SIZE_LABELS[precision]}: {precision.upper()}")
             for precision, size in pareto.SIZES.items()
             if precision in precisions and len(precisions) > 1
         ],

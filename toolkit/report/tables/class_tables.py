@@ -44,7 +44,7 @@ def multilabel(report: ReportData) -> Table:
         for model in report.models
         if (metrics := model.evaluation.multilabel)
     )
-    return table("Several labels to an image", columns, rows)
+    return table("Multi-label metrics", columns, rows)
 
 
 MOST_CONFUSED = 5

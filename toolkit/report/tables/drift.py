@@ -27,9 +27,9 @@ def drift(report: ReportData) -> Table:
         "#Change",
         "#p",
         "",
-        "Else not as it was",
+        "Other changes",
     )
-    return table("What is not as fast as it was", columns, map(_drift_row, changes))
+    return table("Changes in speed", columns, map(_drift_row, changes))
 
 
 def _drift_row(of: Regression) -> Iterator[Cell | str]:
@@ -41,7 +41,7 @@ def _drift_row(of: Regression) -> Iterator[Cell | str]:
     yield signed(of.shift)
     yield p_value(of.p_value)
     yield Cell(of.change, style=STYLES[of.change])
-    yield formatting.listed(of.changed) or Cell("nothing that is on record", style="quiet")
+    yield formatting.listed(of.changed) or Cell("none in its records", style="quiet")
 
 
 def outliers(report: ReportData) -> Table:

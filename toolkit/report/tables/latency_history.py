@@ -100,4 +100,4 @@ def serving(report: ReportData, choice: Variant | None) -> Table:
         for deployment in report.last_deployments
     )
     columns = ("Device", "Last deployment", "Release", "Model", "As the verdict says", "When")
-    return table("What each device was given last", columns, rows)
+    return table("The last deployment to each device", columns, rows)

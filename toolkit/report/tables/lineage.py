@@ -106,4 +106,4 @@ def layer_errors(report: ReportData) -> Table:
         for layer in errors.largest_increases[:STEEPEST]
     )
     columns = ("Variant", "Layer", "Type", "#Added error", "#To", "#Largest value")
-    return table("Where the error grows most", columns, rows)
+    return table("Layers with the largest added error", columns, rows)

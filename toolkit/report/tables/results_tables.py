@@ -72,7 +72,7 @@ def models(report: ReportData) -> Table:
         map(_model_row, report.variants),
         (_unconverted_row(model) for model in report.models if model.digest not in converted),
     )
-    return table("Every model in every form", columns + more, rows, "models.csv")
+    return table("Every variant of every model", columns + more, rows, "models.csv")
 
 
 def _model_row(variant: Variant) -> Iterator[Cell]:
@@ -178,7 +178,7 @@ def networks(pairs: Iterable[Pair]) -> Table:
         )
         for pair in pairs
     )
-    return table("The best network against the others", columns + more, rows)
+    return table("The best network compared with the others", columns + more, rows)
 
 
 def _reversed(pair: Pair) -> Iterator[Cell | str]:

@@ -14,7 +14,7 @@ from toolkit.train.executors.base import TrialListener
 from toolkit.train.executors.events import Done, Failed, Log, TrainRequest
 from toolkit.train.executors.process import TrainingProcess
 
-LOOK_S = 1.0
+POLL_S = 1.0
 """Interval for checking silent processes: the pipe of a dead one may still be open in a child."""
 
 
@@ -72,7 +72,7 @@ class _Floor:
             for _ in range(min(count, len(self._waiting))):
                 self._go_on(None)
             while self._at:
-                for key, _ in self._selector.select(LOOK_S):
+                for key, _ in self._selector.select(POLL_S):
                     self._on_event(key.fileobj)  # type: ignore[arg-type]  # nothing else is registered
                 for process in [process for process in self._at if process.is_silent_for_ever()]:
                     self._bury(process)

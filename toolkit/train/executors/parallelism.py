@@ -16,7 +16,7 @@ BASE_BYTES = 1_500_000_000
 BYTES_PER_PIXEL = 6_000
 """What fine-tuning keeps of an image, by the pixel: activations and their gradients. An upper bound for all networks here."""
 OUT_OF_MEMORY_REMEDY = (
-    "lower train.batch_size or the network's input_size, or run fewer trials at once; what was finished is kept"
+    "lower train.batch_size or the network's input_size, or run fewer trials at once; finished work is saved"
 )
 """What to do when memory runs out."""
 _CGROUPS = Path("/sys/fs/cgroup")

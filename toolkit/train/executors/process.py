@@ -17,7 +17,7 @@ from toolkit.train.executors.events import Event, Failed, TrainRequest, read
 
 STOP_S = 15.0
 """How long it may take to end after its stdin did; then it is killed. Its own patience with itself is shorter."""
-_LAST_WORDS = 2000
+_MAX_OUTPUT = 2000
 
 
 class TrainingProcess:
@@ -89,15 +89,15 @@ class TrainingProcess:
         """Why it ended in the middle of a trial, for people."""
         code = self.stop()
         self._talk.seek(0)
-        output = self._talk.read().decode(errors="replace")[-_LAST_WORDS:].strip()
+        output = self._talk.read().decode(errors="replace")[-_MAX_OUTPUT:].strip()
         self._talk.close()
         return Failed("MachineError", (_problem(trial, code, output),))
 
 
 def _problem(trial: str, code: int, output: str) -> Problem:
     if code == -signal.SIGKILL:
-        what = "the process that trained it was killed (signal 9); most often, memory had run out"
+        what = "the process that trained it was killed (signal 9); usually because memory ran out"
         return Problem(what, trial, parallelism.OUT_OF_MEMORY_REMEDY)
     end = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
     what = f"the process that trained it {end}" + (f"; its last output:\n{output}" if output else "")
-    return Problem(what, trial, "run the same command again; if it ends so again, report its last output")
+    return Problem(what, trial, "run the same command again; if it fails again, report its last output")

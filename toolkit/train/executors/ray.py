@@ -200,8 +200,8 @@ def _as_outcome(line: bytes) -> Done | Failed:
 
 def _lost(request: TrainRequest, error: Exception) -> Failed:
     """A trial that Ray gave up, for people."""
-    what = f"Ray gave it up after {RETRIES} more attempts: {str(error).strip().splitlines()[-1]}"
-    remedy = "see `ray status` for the nodes; run the same command again to go on from the last epoch"
+    what = f"Ray gave up after {RETRIES} more attempts: {str(error).strip().splitlines()[-1]}"
+    remedy = "see `ray status` for the nodes; run the same command again to continue from the last epoch"
     return Failed("MachineError", (Problem(what, request.trial.name, remedy),))
 
 

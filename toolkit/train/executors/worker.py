@@ -62,7 +62,8 @@ def train(request: TrainRequest, send: Callable[[Event], None]) -> Done | Failed
     """Train one trial, telling of all on the way; errors become the outcome."""
     try:
         with file_lock(
-            _lock(request), waiting=lambda: send(Log(f"{request.trial.name}: waiting for who trains it already"))
+            _lock(request),
+            waiting=lambda: send(Log(f"{request.trial.name}: waiting for the process that is training it")),
         ):
             train_trial(
                 request.experiment,

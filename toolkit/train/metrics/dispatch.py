@@ -18,7 +18,7 @@ def evaluate(logits: np.ndarray, labels: np.ndarray, names: Sequence[str], part:
 
 
 def is_correct(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Which images are answered rightly, bool [n]; of many labels all must be (exact match)."""
+    """Which images are classified correctly, bool [n]; with several labels, all must be right (exact match)."""
     if labels.ndim == 1:
         return np.asarray(multiclass.predictions(logits) == labels)
     return multilabel.exact_match(logits > 0, labels)

@@ -94,7 +94,7 @@ class BenchmarkProcess:
             self._process.stdin.write(json.dumps(request).encode() + b"\n")
             self._process.stdin.flush()
         except BrokenPipeError:
-            self.measured.failure = self._last_words()
+            self.measured.failure = self._last_output()
             return None
         with selectors.DefaultSelector() as selector:
             selector.register(self._process.stdout, selectors.EVENT_READ)
@@ -103,12 +103,12 @@ class BenchmarkProcess:
                 return None
         line = self._process.stdout.readline()
         if not line:
-            self.measured.failure = self._last_words()
+            self.measured.failure = self._last_output()
             return None
         to_json: dict[str, Any] = json.loads(line)
         return to_json
 
-    def _last_words(self) -> str:
+    def _last_output(self) -> str:
         self._talk.seek(0)
         lines = self._talk.read().decode(errors="replace").strip().splitlines()
         return " ".join(lines[-2:]) if lines else f"ended with code {self._process.wait()}"

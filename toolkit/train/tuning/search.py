@@ -24,7 +24,7 @@ LIMIT_S = 160.0
 """Default time limit of the search."""
 STEP_S = 0.8
 """Upper bound of a step's duration; batches are sized accordingly."""
-TURN_S = 2.0
+INTERVAL_S = 2.0
 AT_ONCE = 4
 """Limit on parallel processes, because of memory."""
 BETTER = 1.03
@@ -144,7 +144,7 @@ class _Pool:
     def round(self, end: float) -> None:
         """Measure each candidate once, then drop the slower half."""
         for process in self.processes:
-            process.measure(self.step, TURN_S, end)
+            process.measure(self.step, INTERVAL_S, end)
         stay = keep_fastest_half([one.measured for one in self.processes])
         for process in list(self.processes):
             if not any(process.measured is one for one in stay):
@@ -176,7 +176,7 @@ class _Pool:
             if not self.step:
                 self.step = step_for(max(process.measure(4, 0.0, end), default=0.0), workload.batch_size)
                 process.measured.rates.clear()
-            process.measure(self.step, TURN_S, end)
+            process.measure(self.step, INTERVAL_S, end)
         own = process.measured
         self._progress.log(f"  {profile.name}: {own.failure or f'{own.rate:.1f} images/s'}")
         if not own.rates:

@@ -35,10 +35,10 @@ _SUFFIXES = {
 _READABLE = "a .keras, .h5, .onnx, .tflite, .pb or OpenVINO .xml file, or a folder with a saved_model.pb"
 _REMEDIES = {
     **dict.fromkeys((".pt", ".pth", ".ckpt", ".safetensors", ".pkl"), "export it from PyTorch with torch.onnx.export"),
-    ".bin": "give the .xml file beside it",
-    ".data": "give the .onnx file beside it",
+    ".bin": "use the .xml file beside it",
+    ".data": "use the .onnx file beside it",
     ".mlmodel": "export it as ONNX",
-    ".zip": "unpack it, and give the model in it",
+    ".zip": "unpack it, and use the model in it",
 }
 
 

@@ -121,7 +121,7 @@ def _explain(path: Path, error: Exception) -> ToolkitError:
         return error
     if isinstance(error, keras_files.UnreadableLayerError):
         remedy = "replace it by layers of Keras, or export the model as a SavedModel or ONNX"
-        return DataError(f"{error}, and no code out of a file is run", where=str(path), remedy=remedy)
+        return DataError(f"{error}, and code from a model file is never run", where=str(path), remedy=remedy)
     why = str(error)
     if "contains weights, not a complete model" in why:
         return DataError(

@@ -21,7 +21,7 @@ ONLINE, OFFLINE = b"online", b"offline"
 VERSIONS = {"3.1.1": 4, "5": 5}
 """Protocol levels, by the name of the version."""
 _REFUSALS = {
-    1: "it does not speak this version of MQTT",
+    1: "it does not support this version of MQTT",
     2: "it refuses the client id",
     3: "it is not available",
     4: "user or password is wrong",
@@ -29,9 +29,9 @@ _REFUSALS = {
     # From 128: the reason codes of MQTT 5, of packets of any kind.
     0x80: "unspecified error",
     0x81: "it cannot read the packet",
-    0x82: "it sees an error of the protocol",
+    0x82: "it reports a protocol error",
     0x83: "for a reason of its own",
-    0x84: "it does not speak MQTT 5",
+    0x84: "it does not support MQTT 5",
     0x85: "it refuses the client id",
     0x86: "user or password is wrong",
     0x87: "this client is not authorized",
@@ -39,8 +39,8 @@ _REFUSALS = {
     0x89: "it is busy",
     0x8A: "this client is banned",
     0x8B: "it is shutting down",
-    0x8C: "it wants another way to log in",
-    0x8D: "it heard nothing for too long",
+    0x8C: "it requires another login method",
+    0x8D: "it received nothing for too long",
     0x8E: "another client has the same id",
     0x90: "it refuses the topic",
     0x93: "too many messages without a confirmation",
@@ -48,9 +48,9 @@ _REFUSALS = {
     0x96: "too many messages",
     0x97: "a quota is used up",
     0x98: "an administrator ended the connection",
-    0x99: "the message has another format than it says",
+    0x99: "the message does not have the format that it declares",
     0x9A: "it does not retain messages",
-    0x9B: "it does not take this qos",
+    0x9B: "it does not support this qos",
     0x9C: "another broker is to be used",
     0x9D: "the broker has moved",
     0x9F: "too many connections",

@@ -170,7 +170,7 @@ class AlertDispatcher(threading.Thread):
         try:
             self._waiting.put_nowait((message, result.frame))
         except queue.Full:
-            self._log(f"alert {rule.name}: {QUEUE_SIZE} wait already, this one is lost")
+            self._log(f"alert {rule.name}: {QUEUE_SIZE} are waiting already; this one is dropped")
 
     def report_drift(self, signal: str, event: str, result: Classification) -> None:
         """Queue an alert about drift of a signal, for the sinks of the file; called by the results stage."""

@@ -26,7 +26,7 @@ class CapturePolicy:
     ) -> None:
         self._policies, self._limits = settings.policies, settings.limits
         self._clock, self._random = clock, random.Random(seed)  # noqa: S311 - a sample, not a secret
-        self._asked = threading.Event()
+        self._requested = threading.Event()
         self._due: Dict[str, float] = {}
         self._held: Optional[str] = None
         self._candidate: Optional[str] = None
@@ -35,7 +35,7 @@ class CapturePolicy:
     def ask(self) -> bool:
         """Capture the next result; return False if the policy `asked` is off."""
         if ASKED in self._policies:
-            self._asked.set()
+            self._requested.set()
         return ASKED in self._policies
 
     def choose(self, result: Classification) -> Optional[str]:
@@ -43,11 +43,11 @@ class CapturePolicy:
         changed = self._sees_change(result)
         if RANDOM in self._policies and self._random.random() * self._limits.random_every < 1:
             return RANDOM
-        if self._asked.is_set():
-            self._asked.clear()
+        if self._requested.is_set():
+            self._requested.clear()
             return ASKED
         wishes = {UNKNOWN: bool(result.unknown), UNSURE: is_unsure(result, self._limits.margin), CHANGE: changed}
-        return next((name for name, wished in wishes.items() if wished and self._may(name)), None)
+        return next((name for name, due in wishes.items() if due and self._may(name)), None)
 
     def _may(self, policy: str) -> bool:
         """Return whether the policy is on and not in its cool-down; begin the next cool-down if so."""

@@ -89,7 +89,7 @@ class FrameCapture(threading.Thread):
 
     def _lost(self, why: str) -> None:
         if self.problem != why:
-            self._log(f"camera {self._source.name}: {why}; it is tried again")
+            self._log(f"camera {self._source.name}: {why}; trying again")
             self.problem = why
         self._counters.add("camera_losses")
 

@@ -41,7 +41,7 @@ def read_token(path: Optional[Path]) -> Optional[str]:
     except (OSError, ValueError) as error:
         raise DeviceError(f"the token cannot be read: {error}", where=str(path), remedy=remedy) from None
     if mode & 0o007:
-        raise DeviceError("everyone may read the token", where=str(path), remedy=f"chmod o= {path}")
+        raise DeviceError("everyone can read the token file", where=str(path), remedy=f"chmod o= {path}")
     if len(token) < MIN_TOKEN_LENGTH or not token.isprintable():
         raise DeviceError(f"the token has less than {MIN_TOKEN_LENGTH} characters", where=str(path), remedy=remedy)
     return token

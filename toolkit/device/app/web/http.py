@@ -229,7 +229,7 @@ def parse_head(head: bytes) -> Tuple[str, str, int, Dict[str, str]]:
             raise HttpError(400, "a header field is malformed")
         name, value = match.group(1).decode("ascii").lower(), match.group(2).decode("latin-1")
         if name in headers and name in ("host", "content-length", "transfer-encoding", "authorization", "content-type"):
-            raise HttpError(400, f"the field {name} is there twice")
+            raise HttpError(400, f"the field {name} occurs twice")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     version = int(line.group(3))
     if version == 1 and "host" not in headers:
@@ -244,7 +244,7 @@ def body_length(headers: Dict[str, str]) -> int:
         HttpError: it is not a number, or the body is chunked.
     """
     if "transfer-encoding" in headers:
-        raise HttpError(501, "chunked bodies are not read here", "send a Content-Length")
+        raise HttpError(501, "chunked request bodies are not supported", "send a Content-Length")
     length = headers.get("content-length", "0")
     if not re.fullmatch(r"[0-9]{1,15}", length):
         raise HttpError(400, "the field content-length is not a number")

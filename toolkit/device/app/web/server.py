@@ -169,7 +169,7 @@ class Server(threading.Thread):
             raise  # the client is gone: no failure of the app
         except Exception as error:  # noqa: BLE001 - one request that fails must not end the others
             print(f"error: {request.method} {request.path}: {type(error).__name__}: {error}", flush=True)
-            return HttpError(500, "the app failed at this request", "see its log").response()
+            return HttpError(500, "the app failed to handle this request", "see its log").response()
 
 
 async def _close(writer: asyncio.StreamWriter) -> None:
