@@ -153,7 +153,7 @@ def test_verify_bundle_names_the_file_when_it_is_extra_or_short(folder: Path) ->
         ({"format": 2}, "format is 2"),
         ({"labels": "dark"}, "labels is missing or is not a list"),
         ({"files": {}}, "files does not name model.xml"),
-        ({"files": {"../out": {"sha256": "", "size_bytes": 0}}}, "leads out of the bundle"),
+        ({"files": {"../out": {"sha256": "", "size_bytes": 0}}}, "is outside the bundle"),
         ({"files": {"model.xml": {}}}, "has no sha256"),
     ],
 )

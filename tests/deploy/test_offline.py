@@ -151,7 +151,7 @@ def test_install_refuses_changed_device_code(
         ),
         (
             lambda layout: layout | {"files": [file | {"chunks": [["../x", 1]]} for file in layout["files"]]},
-            "no digest",
+            "not a digest",
         ),
         (lambda layout: {"files": 5}, "describes no release"),
     ],

@@ -193,7 +193,7 @@ def test_deploy_tells_what_each_gate_found_and_keeps_it(devices: Devices, bundle
         assert stored[device.name] == result.outcomes[device]
         assert (stored[device.name].batch, stored[device.name].rollout) == (number, result.rollout)
         assert set(stored[device.name].gates) == {"verify", "golden", "healthy"}
-        assert "no service to ask" in stored[device.name].gates["healthy"]
+        assert "nothing to check" in stored[device.name].gates["healthy"]
 
 
 def test_deploy_asks_a_gate_that_other_code_put_among_the_others(devices: Devices, bundle: Path) -> None:

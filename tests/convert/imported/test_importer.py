@@ -204,7 +204,7 @@ def test_import_model_says_what_is_in_the_way_when_the_model(
     [
         ({"scaling": None}, UsageError, "does not declare the scaling of its pixels"),
         ({"scaling": "1/2/3"}, UsageError, "is not a scaling"),
-        ({"images": None}, UsageError, "proves its answers by images"),
+        ({"images": None}, UsageError, "test images are needed to verify"),
         ({"output": "logits", "scaling": "0/1e30"}, DataError, "gives the same answer for all 12 images"),
         ({"layout": "NHWC"}, DataError, "takes 32 channels"),
         ({"size": (64, 64)}, DataError, "not images of 64 x 64"),

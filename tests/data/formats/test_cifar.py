@@ -167,8 +167,8 @@ def test_prepare_refuses_a_cut_hostile_or_missing_archive(
     rooted = archive(tmp_path / "rooted.tar.gz", ten_python(), "/etc/")
     assert "truncated" in refusal("cifar10", tmp_path / "cut.tar.gz")
     assert "not a tar archive" in refusal("cifar10", tmp_path / "text.tar.gz")
-    assert "names a path outside itself" in refusal("cifar10", climbing)
-    assert "names a path outside itself" in refusal("cifar10", rooted)
+    assert "contains a path outside itself" in refusal("cifar10", climbing)
+    assert "contains a path outside itself" in refusal("cifar10", rooted)
     assert "University of Toronto" in refusal("cifar10", tmp_path / "gone.tar.gz")
     assert not list((workspace.root / "data").iterdir())
 

@@ -137,7 +137,7 @@ def test_new_release_loses_less_than_a_second_of_frames(serve: Serve, root: Path
         (root / "new").rename(root / "current")
         until(lambda name=name: app.ask("/v1/state").json["release"] == name * 64)
     _, answer, log = app.end()
-    assert log.count("works now") == 6
+    assert log.count("is now in use") == 6
     lost = answer["frames"]["captured"] - answer["frames"]["answered"]
     assert lost < 6 * fps
     assert answer["frames"]["failed"] == 0
@@ -149,7 +149,7 @@ def test_old_release_works_on_when_the_new_one_is_broken(serve: Serve, root: Pat
     (root / "new").symlink_to("releases/" + "b" * 64)
     (root / "new").rename(root / "current")
     notes = until(lambda: [note for note in app.ask("/v1/state").json["notes"] if "cannot be used" in note])
-    assert "the old one works on" in notes[0]
+    assert "the old one stays in use" in notes[0]
     until(lambda: app.ask("/ready").status == 200)
 
 

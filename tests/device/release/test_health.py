@@ -66,7 +66,7 @@ def test_watch_is_content_when_there_is_nothing_to_ask(systemd: Path) -> None:
     systemd.write_text("LoadState=not-found\nActiveState=inactive\n")
     result = health.check_health(UNIT, None, 1)
     assert (result["ok"], result["asked"]) == (True, [])
-    assert "no service to ask" in result["message"]
+    assert "nothing to check" in result["message"]
 
 
 def test_watch_waits_until_it_is_well_and_stays_so(service: Service, systemd: Path) -> None:

@@ -73,11 +73,11 @@ def described(**changes: Any) -> dict[str, bytes]:
         ({"path": "device/a\0b"}, "leads elsewhere"),
         ({"path": "device/\ud800"}, "leads elsewhere"),
         ({"path": "a\x1b[2J"}, "leads elsewhere"),
-        ({"sha256": "../../x"}, "is no digest"),
+        ({"sha256": "../../x"}, "is not a digest"),
         ({"size_bytes": -1}, "of a size that is not allowed"),
         ({"size_bytes": True}, "of a size that is not allowed"),
         ({"size_bytes": 1 << 60, "chunks": [["0" * 64, 1 << 60]]}, "of a size that is not allowed"),
-        ({"chunks": [["0" * 64, 2]]}, "do not make it up"),
+        ({"chunks": [["0" * 64, 2]]}, "do not add up to it"),
     ],
 )
 def test_parse_descriptor_refuses(changes: dict[str, Any], problem: str) -> None:

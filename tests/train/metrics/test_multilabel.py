@@ -114,7 +114,7 @@ def test_warnings_name_chance_and_silence_when_nothing_learned() -> None:
     blind = dispatch.evaluate(np.full((200, 3), -1, np.float32), labels, NAMES, "test")
     chance, silence = sanity_checks.warnings_for(blind, weights="none", stage="top")
     assert "is within one standard error" in chance
-    assert "it says no label of any image" in silence
+    assert "it predicts no label for any image" in silence
     seeing = dispatch.evaluate(
         (4 * labels - 2 + random.normal(0, 1, labels.shape)).astype(np.float32), labels, NAMES, "test"
     )
