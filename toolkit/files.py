@@ -1,4 +1,4 @@
-"""Writing files whole: by renaming over regular files, straight through everything else.
+"""Write complete files: by a rename over regular files, directly into anything else.
 
 What is not whole yet is a part: `.NAME.<8 hex>.part`, or a folder `.part-<8 hex>`. Who writes it holds a lock on it, so that
 parts of processes that were killed can be told from those in use, and are removed by the next one that writes there.

@@ -117,7 +117,7 @@ def test_plays_have_tags_and_modules_of_ansible_core(ansible_dir: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("role", "variables", "says"),
+    ("role", "variables", "message"),
     [
         ("performance", {"performance_governor": "warp"}, "must be one of"),
         ("base", {"base_journal_max_mib": "lots"}, "int"),

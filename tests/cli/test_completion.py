@@ -38,7 +38,7 @@ def completed(tmp_path: Path, command: str, last: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("words", "last", "offered"),
+    ("command", "last", "offered"),
     [
         ("toolkit", "rep", {"report"}),
         ("toolkit", "d", {"demo", "data", "deploy", "doctor"}),

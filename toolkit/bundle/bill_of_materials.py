@@ -1,4 +1,4 @@
-"""The bill of materials of a release (CycloneDX), and what is known about vulnerabilities of its components (VEX).
+"""The bill of materials of a release (CycloneDX), and statements about vulnerabilities of its components (VEX).
 
     FOLDER/RELEASE.cdx.json     the model, the device code, and the packages that devices are locked to for the bundle's target
     FOLDER/RELEASE.vex.json     the statements of requirements/vex.toml about those packages

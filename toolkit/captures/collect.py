@@ -1,4 +1,4 @@
-"""Collecting captures from devices: what is new, each once, whatever part of the fleet is away.
+"""Collect new captures from devices, each once, even if part of the fleet is offline.
 
 An image is fetched into `captures/parts/<digest>`, so that the next call continues where one was cut off. It is stored if its
 digest is right, its JSON is valid, it can be decoded, and it looks like no image that is there. Random captures, which must

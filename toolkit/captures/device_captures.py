@@ -1,4 +1,4 @@
-"""The captures on one device, read through a shell; what it answers is untrusted."""
+"""The captures on one device, read through a shell; its answers are untrusted."""
 
 from __future__ import annotations
 

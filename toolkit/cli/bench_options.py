@@ -1,4 +1,4 @@
-"""The options of how to measure: one for each field of BenchSpec."""
+"""The options of a measurement: one for each field of BenchSpec."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Say which extra to install when a verb needs a package that is missing."""
+"""Report which extra to install when a verb needs a missing package."""
 
 from __future__ import annotations
 

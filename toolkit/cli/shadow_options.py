@@ -1,4 +1,4 @@
-"""The options of `toolkit deploy` about live frames: a candidate beside the serving release, and watching it afterwards."""
+"""The options of `toolkit deploy` for the comparison on live frames and for watching the devices afterwards."""
 
 from __future__ import annotations
 

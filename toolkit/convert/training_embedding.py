@@ -1,4 +1,4 @@
-"""What a bundle says of its training images, with which devices compare what their cameras see.
+"""Statistics of the training images' embeddings in a bundle, with which devices compare their cameras' images.
 
 Mean and covariance of the embeddings (toolkit.device.app.drift.embedding) of a sample. The covariance is shrunk toward its
 diagonal, the more the fewer images there are, and stored as the inverse of its Cholesky factor, scaled so that the root mean

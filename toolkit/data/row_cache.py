@@ -1,4 +1,4 @@
-"""Rows of cached arrays, found again by what they were made from: a new version of a data set computes only what is new.
+"""Rows of cached arrays, looked up by their source: a new version of a data set computes only new rows.
 
     KEY.npy                 an array (toolkit.data.array_cache)
     FAMILY-KEY.rows         the digest of the image behind each of its rows, one a line

@@ -1,4 +1,4 @@
-"""Captures: images that the live app stores because their labels are worth having, and the JSON beside each.
+"""Captures: images that the live app stores to be labeled, and the JSON file of each.
 
     ROOT/captures/<YYYY-MM-DD>/<SHA-256 of the JPEG>.jpg
     ROOT/captures/<YYYY-MM-DD>/<the same>.json    written last: an image without it is not yet, or no longer, a capture

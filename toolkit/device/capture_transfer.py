@@ -1,4 +1,4 @@
-"""The device's end of `toolkit collect`: lists captures, reads them in parts, and deletes those that it is told are safe.
+"""The device's end of `toolkit collect`: lists captures, reads them in parts, and deletes those that the controller has stored.
 
     request     {"do": "list" | "read" | "delete", …}, one line of JSON
     answer      {"ok": true, …} or {"ok": false, "error"}, one line of JSON; "gone" where the capture no longer exists

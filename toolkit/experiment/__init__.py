@@ -1,1 +1,1 @@
-"""experiment."""
+"""Experiments: the TOML schema, the default recipe, learning-rate schedules, compute profiles."""

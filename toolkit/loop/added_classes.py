@@ -1,4 +1,4 @@
-"""Classes that people label with and that an experiment's own data does not have.
+"""Classes used in labels that the experiment's own data does not have.
 
 They are recorded by name, for one experiment, so that a misspelt label or one of another experiment never becomes a class by
 itself.

@@ -1,4 +1,4 @@
-"""Clusters of captures that look alike to the network, so that one keystroke can label several.
+"""Clusters of captures with similar features, so that one keystroke can label several.
 
 The features are those that retraining computes, with the same backbone and in the same cache, so none is computed twice.
 """

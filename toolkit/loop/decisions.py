@@ -1,4 +1,4 @@
-"""Record what people decide about captures, and read which decisions hold.
+"""Record decisions about captures, and read those that apply.
 
 Records are only ever appended. Of a capture's decisions the last one that was not undone holds.
 """

@@ -1,4 +1,4 @@
-"""Labeled captures on which a candidate may be judged beside the release that serves (`toolkit deploy --shadow-gate accuracy=…`).
+"""Labeled captures that fairly compare a candidate with the serving release (`toolkit deploy --shadow-gate accuracy=…`).
 
 Those count whose frame the serving release has answered, which were chosen at random (the others were chosen because that
 release was unsure, which would favor any other), whose label is a class, and which the candidate has not learned from: neither

@@ -1,4 +1,4 @@
-"""The labeling page: a server on loopback whose only users are those who know the token in the URL.
+"""The labeling page: a server on loopback that requires the token in its URL.
 
     /TOKEN/                     the page, one file without external resources
     /TOKEN/items                captures and decisions as JSON

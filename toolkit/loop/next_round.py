@@ -1,4 +1,4 @@
-"""One round of the loop: collect, stop for labels while there are too few to matter, retrain, propose a rollout.
+"""One round of the loop: collect, stop if there are too few new labels, retrain, propose a rollout.
 
 How many labels matter is read from the learning curve that training recorded for the serving model: by the power law of its
 error, as many as raise the accuracy by GAIN. Captures are chosen because the model is unsure of them, so they are worth

@@ -1,4 +1,4 @@
-"""Train on the newest version of the data set, and set the new model beside the serving one.
+"""Train on the newest version of the data set, and compare the new model with the serving one.
 
 The network and the head are those of the serving model. Its last stage decides how far training goes: the top layers on
 cached features, of which only those of new images are computed; or also fine-tuning, if it served the serving model,

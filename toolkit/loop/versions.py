@@ -1,4 +1,4 @@
-"""Versions of an experiment's data set: the version before it plus the captures that were labeled since.
+"""Versions of an experiment's data set: the previous version plus the captures labeled since.
 
     v1      the split of the experiment's own data
     v2 …    the same images in the same subsets, and captures with a label, each in the subset of its group

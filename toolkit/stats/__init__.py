@@ -1,1 +1,1 @@
-"""stats."""
+"""Statistics, all pure: intervals, curves, rank tests, rates."""

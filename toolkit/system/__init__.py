@@ -1,1 +1,1 @@
-"""system."""
+"""What this machine provides: containers, packages, signatures, CPUs, confined processes."""

@@ -1,4 +1,4 @@
-"""Plugins: what other installed packages add to the toolkit through entry points.
+"""Plugins: objects that other installed packages provide through entry points.
 
 A package names its additions in its own pyproject.toml:
 

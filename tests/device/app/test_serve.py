@@ -262,7 +262,7 @@ def test_tls_is_spoken_when_a_certificate_is_given(serve: Serve, root: Path, tmp
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "what"),
+    ("argv", "code", "what"),
     [
         (["--host", "0.0.0.0"], 1, "without a token, the app answers on loopback only"),
         (["--source", "/no/such/camera.mp4"], 1, "neither a camera nor a file"),

@@ -104,7 +104,7 @@ def test_load_reads_a_schedule_when_named_or_written_out(
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "words"),
+    ("old", "new", "message"),
     [
         ("learning_rate = 0.01", 'schedule = "linear"', "does not match any of the expected tags"),
         ("learning_rate = 0.01", 'schedule = { kind = "step", rate = 0.5 }', "stages.0.schedule.step.rate"),

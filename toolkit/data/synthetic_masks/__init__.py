@@ -1,1 +1,1 @@
-"""synthetic_masks."""
+"""The synthetic mask data set."""

@@ -1,4 +1,4 @@
-"""Soak: watch the devices for a time after the rollout, and say what speaks against the new release.
+"""Soak: watch the devices for a time after the rollout, and detect failures of the new release.
 
     restarts    the app started again, or it no longer answers although the device does
     inference   the app says that inference fails, at PATIENCE polls in a row

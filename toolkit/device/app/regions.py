@@ -1,4 +1,4 @@
-"""Regions of an image: rectangles in parts of its width and height, so that they hold for every size of frame."""
+"""Regions of an image: rectangles as fractions of its width and height, independent of the frame's size."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""inventory."""
+"""The Ansible inventory: its devices, settings and passwords."""

@@ -1,1 +1,1 @@
-"""ssh."""
+"""Connections to devices over SSH."""

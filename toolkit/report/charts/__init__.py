@@ -1,1 +1,1 @@
-"""charts."""
+"""The charts of the report."""

@@ -1,1 +1,1 @@
-"""published."""
+"""Published results, shown beside ours."""

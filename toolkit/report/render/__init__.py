@@ -1,1 +1,1 @@
-"""render."""
+"""The output files of the report: page, Markdown, CSV and JSON."""

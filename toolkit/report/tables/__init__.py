@@ -1,1 +1,1 @@
-"""tables."""
+"""The tables of the report."""

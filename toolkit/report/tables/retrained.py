@@ -1,4 +1,4 @@
-"""Tables of the newest retraining: both models on the same images, and the chain from labels to releases."""
+"""Tables of the newest retraining: both models on the same images, and the lineage from labels to releases."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of `bench --choose`: every variant of a model on each kind of device, and the one that devices of it are sent."""
+"""The table of `bench --choose`: every variant of a model on each kind of device, and the one chosen for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A seccomp filter: no sockets, programs, processes, mounts, tracing, or signals to others, whatever the parser runs.
+"""A seccomp filter: no sockets, programs, processes, mounts, tracing, or signals to other processes.
 
 The filter is a program in classic BPF over struct seccomp_data: number at 0, architecture at 4, arguments from 16 on.
 """

@@ -1,4 +1,4 @@
-"""Leave-one-class-out strangers: each class in turn is left out, and its test images are given to a head for the others.
+"""Leave-one-class-out strangers: each class in turn is left out, and a head for the others classifies its test images.
 
 The heads are linear, on the frozen features, so this takes seconds. They represent the head of the top stage; a fine-tuned
 body has seen every class and cannot be used.

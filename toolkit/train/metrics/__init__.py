@@ -1,1 +1,1 @@
-"""metrics."""
+"""Metrics of single-label and multi-label models."""

@@ -1,1 +1,1 @@
-"""tracking."""
+"""Experiment tracking, with MLflow or none."""

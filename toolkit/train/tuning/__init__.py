@@ -1,1 +1,1 @@
-"""tuning."""
+"""Tuning of compute profiles: `toolkit tune`."""

@@ -1,4 +1,4 @@
-"""Classifies regions of the camera's frames for the rules that name one, between whole frames."""
+"""Classify regions of the camera's frames for rules with a region, between whole frames."""
 
 from __future__ import annotations
 

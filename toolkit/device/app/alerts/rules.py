@@ -1,4 +1,4 @@
-"""Alerts when a class is held for a number of frames in a row, above a probability."""
+"""Alerts when a class stays above a probability for a number of consecutive frames."""
 
 from __future__ import annotations
 

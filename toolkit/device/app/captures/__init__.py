@@ -1,4 +1,4 @@
-"""Captures: images that the app stores on the device because their labels are worth having; off unless asked for.
+"""Captures: images that the app stores on the device to be labeled; off by default.
 
     results ─▶ policy ─▶ (8) ─▶ recorder: masks, JPEG, disk
 

@@ -1,4 +1,4 @@
-"""The folder of captures on the device: writing, limits, retention, and what a power cut left behind.
+"""The folder of captures on the device: writing, limits, retention, and cleanup after a power cut.
 
 An image is written first and its JSON last, each under a temporary name, flushed, and renamed. What a power cut leaves, a
 temporary file or an image without JSON, is removed when the app starts. One app at a time uses a folder.

@@ -1,1 +1,1 @@
-"""Drift of a camera without labels: its images and answers against those of its own past; off unless asked for."""
+"""Drift of a camera, detected without labels: its images and answers compared with its own past; off by default."""

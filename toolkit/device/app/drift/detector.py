@@ -1,4 +1,4 @@
-"""Comparing blocks of frames with a reference of the same camera.
+"""Compare blocks of frames with a reference from the same camera.
 
 Frames follow each other closely, so they are no independent samples. A block's mean is compared with the means of the
 reference's blocks, whose spread contains whatever connects the frames of a block. With n reference blocks of mean m and

@@ -1,4 +1,4 @@
-"""The table [drift] of the settings file: what is watched, what it is compared with, and how seldom it may be wrong.
+"""The table [drift] of the settings file: signals, reference, and rate of false alarms.
 
 [drift]
 signals = ["brightness", "contrast", "sharpness", "distance", "confidence", "classes"]

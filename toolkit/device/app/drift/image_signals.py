@@ -1,4 +1,4 @@
-"""What is measured on each image: brightness, contrast and sharpness of the network's input."""
+"""The signals of each image: brightness, contrast and sharpness of the network's input."""
 
 from __future__ import annotations
 

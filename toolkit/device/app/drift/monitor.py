@@ -1,4 +1,4 @@
-"""Drift of the camera: looks at every result, keeps a sketch of each day, and stores both on the device."""
+"""Monitor the camera's drift: update the detector and each day's sketch with every result, and store both on the device."""
 
 from __future__ import annotations
 

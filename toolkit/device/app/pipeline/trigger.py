@@ -1,4 +1,4 @@
-"""The table [trigger] of the alert file: which frames are classified, to save the processor.
+"""The table [trigger] of the alert file: which frames are classified, to save CPU time.
 
     [trigger]
     motion = 0.01           # while at least this part of the image changes

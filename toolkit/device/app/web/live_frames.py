@@ -1,4 +1,4 @@
-"""The answer of POST /v1/frame: the latest result as a line of JSON, then the image that was classified.
+"""The response of POST /v1/frame: the latest result as a line of JSON, then the classified image.
 
     request     {}, or {"from": NUMBER, "height": H, "width": W, "crop": CROP}
     answer      {"frame", "release", "name", "label", "probability", "unknown", "latency_ms", "answered", "at_ns", "image"}
