@@ -31,7 +31,7 @@ from toolkit.device.app.regions import Region
 
 TURN_S, GOAL = 1.0, 0.97
 METHOD = (
-    "`just bench capture`: {turns} rounds; in each, the app's stages run at full speed for a second without listeners, with "
+    "`just bench capture`: {rounds} rounds; in each, the app's stages run at full speed for a second without listeners, with "
     "captures, and with captures and drift detection by all six signals. Captures: all policies, a mask, a cool-down of a second, one frame in 200 by "
     "chance; {stored:.1f} images a second were stored, and {dropped:.1f} dropped, because the thread has the lowest priority. frames: median ratio of the answered frames. CPU: median ratio of the process "
     "time of a frame, in which other programs count less."
@@ -66,7 +66,7 @@ def scores_of(name: str, without: Sequence[Turn], with_it: Sequence[Turn]) -> li
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, keep."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--turns", type=int, default=40, help="rounds of three seconds")
+    parser.add_argument("--rounds", type=int, default=40, help="rounds of three seconds")
     parser.add_argument("--keep", action=argparse.BooleanOptionalAction, default=True, help="write docs/performance.md")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:

@@ -31,7 +31,7 @@ PAPERS = (str(Path(__file__).with_name("papers_step.py")),)
 LIMIT = (str(Path(__file__).with_name("limit_step.py")),)
 METHOD = (
     "`just bench train speed`: images per second while fine-tuning the whole network with a hidden layer of 1,024, in "
-    "batches of {batch}, on images of noise and with random weights; medians of the steps in {turns} rounds, in which "
+    "batches of {batch}, on images of noise and with random weights; medians of the steps in {rounds} rounds, in which "
     "all take turns. Ours is the toolkit's step under the profile that `toolkit tune` chose, in float32 and, if the "
     "processor has instructions for it, in bfloat16. limit: products of 3,072 x 3,072 matrices in float32 with the operations of "
     "a training step (6 per multiply-add and image), under the same profile; the reference of float32. stock and paper: Keras' "

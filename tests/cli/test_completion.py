@@ -11,10 +11,10 @@ import pytest
 TOOLKIT = Path(sys.executable).with_name("toolkit")
 ASKING = """
 source {script}
-COMP_WORDS=({words} "")
+COMP_WORDS=({command} "")
 COMP_WORDS[$((${{#COMP_WORDS[@]}} - 1))]="{last}"
 COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
-COMP_LINE="{words} {last}"
+COMP_LINE="{command} {last}"
 $(complete -p toolkit | sed 's/.*-F \\([^ ]*\\) .*/\\1/') toolkit
 printf '%s\\n' "${{COMPREPLY[@]}}"
 """
@@ -25,7 +25,7 @@ def script(shell: str) -> str:
 
 
 def completed(tmp_path: Path, command: str, last: str) -> list[str]:
-    """What a real bash offers after `words` for what begins with `last`."""
+    """What a real bash offers after `command` for what begins with `last`."""
     file = tmp_path / "toolkit"
     file.write_text(script("bash"))
     asked = ASKING.format(script=file, command=command, last=last)

@@ -127,7 +127,7 @@ def test_train_command_exits_130_when_interrupted(bench: Bench, workspace: Works
     assert "Traceback" not in talk
     assert output == ""
     assert [path.name for path in workspace.folder("runs").rglob("*") if path.is_file()] == ["checkpoint.npz"]
-    going_on = stopping(argv="resuming after epoch")
+    going_on = stopping(line="resuming after epoch")
     with pytest.raises(KeyboardInterrupt):
         bench.train(workspace, going_on)
     assert int(going_on.messages[-1].split("epoch ")[1].split()[0]) >= 3

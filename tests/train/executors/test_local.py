@@ -46,7 +46,7 @@ class Killing(Silent):
 
     def log(self, text: str) -> None:
         super().log(text)
-        if self.trigger is not None and self.text in text:
+        if self.trigger is not None and self.trigger in text:
             self.trigger = None
             for pid in trial_workers(os.getpid()):
                 os.kill(pid, signal.SIGKILL)
