@@ -119,15 +119,15 @@ def test_collect_variants_refuses_what_cannot_be_published(
     folder = workspace.absolute(default.path)
     with pytest.raises(UsageError, match="not measured on any kind of device"):
         collect_variants(folder, workspace, store)
-    foreign = make_variant(other_bundle, lineage={"model": "m2", "ir": "i"})
+    unrelated = make_variant(other_bundle, lineage={"model": "m2", "ir": "i"})
     relabeled = make_variant(other_bundle, labels=["light", "dark"])
     gone = dataclasses.replace(default, digest="f" * 64, name="gone")
-    store.put(choice("Cortex-A76, CPU", foreign, relabeled, gone, default))
+    store.put(choice("Cortex-A76, CPU", unrelated, relabeled, gone, default))
     with pytest.raises(UsageError) as caught:
         collect_variants(folder, workspace, store)
     problems = [f"{problem.where}: {problem.what}" for problem in caught.value.problems]
     assert problems == [
-        f"other ({foreign.digest[:12]}): is not a variant of the model of tiny",
+        f"other ({unrelated.digest[:12]}): is not a variant of the model of tiny",
         f"other ({relabeled.digest[:12]}): is not a variant of the model of tiny",
         "gone (ffffffffffff): was measured on Cortex-A76, CPU and is no longer in this workspace",
     ]
