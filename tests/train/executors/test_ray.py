@@ -149,7 +149,7 @@ def test_every_trial_ends_once_when_a_node_loses_power(cluster: Cluster, sweep: 
     assert sweep_result.failed == ()
     ended = Counter((model.network, model.stage) for model in sweep_result.models)
     assert ended == {(network, stage): 1 for network in ("one", "two") for stage in ("top", "fine-tune")}
-    (again,) = (line for line in progress.messages if "begins again" in line)
+    (again,) = (line for line in progress.messages if "starting again" in line)
     assert again.startswith(f"{progress.lost}: ")
     (going_on,) = (line for line in progress.messages if "resuming after epoch" in line)
     assert going_on.startswith(f"  {progress.lost} top")
