@@ -94,8 +94,8 @@ def one_of_each(folder: Path, case: Case, threads: int, seconds: float, turn: in
 
 def overhead(folder: Path) -> Score:
     """Seconds of a run besides its figures, in one process for all runs."""
-    words = [str(folder), f"--images={folder / 'images'}", f"--root={folder}", "--scenario=single-stream"]
-    words += ["--clock=inference", "--precision=f32", "--seconds=0.2", "--queries=1"]
+    argv = [str(folder), f"--images={folder / 'images'}", f"--root={folder}", "--scenario=single-stream"]
+    argv += ["--clock=inference", "--precision=f32", "--seconds=0.2", "--queries=1"]
     worker = [sys.executable, "-m", "toolkit.device", "bench-worker"]
     seconds = []
     with subprocess.Popen(worker, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
@@ -103,7 +103,7 @@ def overhead(folder: Path) -> Score:
         assert process.stdout is not None
         for _ in range(1 + OVERHEAD_RUNS):
             began = time.monotonic()
-            process.stdin.write(json.dumps(words) + "\n")
+            process.stdin.write(json.dumps(argv) + "\n")
             process.stdin.flush()
             record = json.loads(process.stdout.readline())
             whole = time.monotonic() - began

@@ -53,16 +53,16 @@ class Player:
 def speed(*, quick: bool, keep: bool) -> int:
     """Measure the three networks, print, keep."""
     builds = search_space.builds_here()
-    batch, turns = (4, 1) if quick else (16, 3)
+    batch, rounds = (4, 1) if quick else (16, 3)
     scores = []
     for network, edge in NETWORKS:
         workload = Workload(network=network, edge=edge, batch_size=batch)
-        measured = _in_turns(_players(workload, builds, quick=quick), workload, turns)
+        measured = _interleave(_players(workload, builds, quick=quick), workload, rounds)
         for name, one in measured.items():
             print(f"  {network}: {name}: {one.rate:.2f} images/s {one.failure}", file=sys.stderr)
         scores += _scores(network, measured)
     paper = "the MKL build" if any(build.mkl for build in builds) else "the stock wheel"
-    method = METHOD.format(batch=batch, turns=turns, paper=paper)
+    method = METHOD.format(batch=batch, rounds=rounds, paper=paper)
     return conclude("train-speed", "Fine-tuning under the tuned profile", method, scores, keep=keep)
 
 
@@ -85,7 +85,7 @@ def _players(workload: Workload, builds: Sequence[search_space.Build], *, quick:
     ]
 
 
-def _in_turns(players: Sequence[Player], workload: Workload, turns: int) -> dict[str, Measurement]:
+def _interleave(players: Sequence[Player], workload: Workload, rounds: int) -> dict[str, Measurement]:
     """Every player's steps; one whose process cannot go on says why."""
     with ExitStack() as stack:
         running = {}
@@ -94,7 +94,7 @@ def _in_turns(players: Sequence[Player], workload: Workload, turns: int) -> dict
             process = stack.enter_context(BenchmarkProcess(player.profile, own, player.program))
             if process.start(monotonic() + 600):
                 running[player.name] = process
-        for measure in range(turns):
+        for measure in range(rounds):
             for process in list(running.values())[:: 1 if measure % 2 == 0 else -1]:
                 process.measure(workload.batch_size, 0.0, monotonic() + 600)
         return {name: process.measured for name, process in running.items()}
