@@ -177,6 +177,7 @@ def test_runner_writes_units_that_fetch_with_jitter(play: Play, ansible_dir: Pat
         "runner_login_file": "/etc/toolkit/registry-login",
         "runner_accelerator": "CPU",
         "runner_port": 8081,
+        "runner_pull_labels": ["floor=2", "kitchen"],
         "runner_token_file": "/etc/toolkit/token",
         "preflight_facts": {"user": "pi"},
         "ansible_python_interpreter": sys.executable,
@@ -189,7 +190,7 @@ def test_runner_writes_units_that_fetch_with_jitter(play: Play, ansible_dir: Pat
     (start,) = (line for line in service.splitlines() if line.startswith("ExecStart="))
     assert start == (
         "ExecStart=/opt/toolkit/venv/bin/python -I /usr/lib/toolkit-agent/toolkit-agent pull registry.example:5000/vision:stable "
-        "--root /opt/toolkit --accelerator CPU --report localhost --credentials /etc/toolkit/registry-login "
+        "--root /opt/toolkit --accelerator CPU --report localhost --label floor=2 --label kitchen --credentials /etc/toolkit/registry-login "
         "--app-url http://127.0.0.1:8081 --app-token-file /etc/toolkit/token"
     )
     assert "secret" not in service

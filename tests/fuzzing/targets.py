@@ -23,7 +23,7 @@ from toolkit.artifacts.fleet import Device
 from toolkit.data.formats import idx, voc
 from toolkit.data.formats.matlab import read_mat
 from toolkit.data.formats.pickles import read_pickle
-from toolkit.deploy.registry.publish import parse_report
+from toolkit.deploy.registry.device_reports import parse_report
 from toolkit.deploy.status import drift, parse
 from toolkit.device.app.alerts import mqtt
 from toolkit.device.app.web.http import HttpError, body_length, parse_head

@@ -4,14 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from toolkit.cli.options import DEFAULT_WORKSPACE, BundleArgument, JsonOption, WorkspaceOption
-from toolkit.cli.output import print_json
-from toolkit.cli.shadow_options import COMPARISON, ShadowEveryOption, parse_shadow
+from toolkit.cli.output import print_json, to_json
+from toolkit.cli.shadow_options import COMPARISON, ShadowEveryOption, parse_duration, parse_shadow
+from toolkit.cli.staged_options import (
+    BatchOption,
+    GroupOption,
+    MaxFailuresOption,
+    MinDeployedOption,
+    PauseOption,
+    StrategyOption,
+    WaitOption,
+    WindowOption,
+    parse_staged,
+    print_step,
+)
+from toolkit.errors import ExitCode, UsageError
 from toolkit.progress import format_bytes
+
+if TYPE_CHECKING:
+    from toolkit.deploy.registry.publish import PublishedRelease
+    from toolkit.deploy.registry.stages import StageStep
 
 CredentialsOption = Annotated[
     Path | None,
@@ -88,7 +105,6 @@ def _parse_rule(shadow: str | None, gate: str, every: int, *, signed: bool) -> d
         UsageError: the time or the gate is not valid, or the release is not signed.
     """
     from toolkit.device.release.freshness import MAX_SHADOW_S
-    from toolkit.errors import UsageError
 
     options = parse_shadow(shadow, [gate], every, allow_undecided=False)
     if options is None:
@@ -155,19 +171,29 @@ def publish(
             rich_help_panel=COMPARISON,
         ),
     ] = None,
+    batch: BatchOption = None,
+    group: GroupOption = None,
+    pause: PauseOption = None,
+    max_failures: MaxFailuresOption = None,
+    min_deployed: MinDeployedOption = None,
+    window: WindowOption = None,
+    strategy: StrategyOption = None,
+    wait: WaitOption = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
 ) -> None:
     """Publish a bundle to an OCI registry.
 
     Sends only what the registry lacks; devices that pull from the channel fetch only what they lack.
+    With --batch, --group, --window or --strategy, each call looks at the devices' reports once and advances the rollout, leaves it
+    as it is, or halts it. Exit code 1 if it is halted.
     """
     from toolkit.bundle.resolve import bundle_folder
     from toolkit.deploy.registry.channel_statement import StatementOptions
+    from toolkit.deploy.registry.device_reports import require_canary
     from toolkit.deploy.registry.publish import publish as push
-    from toolkit.deploy.registry.publish import require_canary
     from toolkit.deploy.registry.release_variants import collect_variants
-    from toolkit.errors import UsageError
+    from toolkit.deploy.registry.staged_rollout import publish_until_complete
     from toolkit.progress import create_progress
     from toolkit.store import Store
     from toolkit.workspace import Workspace
@@ -176,6 +202,13 @@ def publish(
         remedy = "publish each variant to a channel of its own, without --fastest"
         raise UsageError("--fastest excludes --after: a canary compares only the variant of its kind", remedy=remedy)
     rule = _parse_rule(shadow, shadow_gate, shadow_every, signed=bool(sign))
+    staged = parse_staged(batch, group, pause, max_failures, min_deployed, window, strategy, signed=bool(sign))
+    seconds = parse_duration(wait, "--wait") if wait else 0.0
+    if seconds and staged is None:
+        raise UsageError("there is no rollout to wait for", where="--wait", remedy="add --batch 1%,25%,100%")
+    if fastest and staged is not None:
+        remedy = "publish each variant to a channel of its own, without --fastest"
+        raise UsageError("--fastest excludes --batch: a rollout judges reports about one release", remedy=remedy)
     place = Workspace(workspace)
     with Store(place.database) as store:
         path = bundle_folder(bundle, place, store)
@@ -195,19 +228,26 @@ def publish(
             path, f"{channel.rpartition(':')[0]}:{after}", credentials=credentials, plain=plain_http
         )
         progress.log(f"{after}: compared and served by {', '.join(one.device for one in canaries)}")
-    result = push(
-        path,
-        channel,
-        key=keys[0] if keys else None,
-        credentials=credentials,
-        plain=plain_http,
-        progress=progress,
-        options=statement,
-        bills=place.folder("sboms"),
-        variants=variants,
-    )
+    settings: dict[str, Any] = {
+        "key": keys[0] if keys else None,
+        "credentials": credentials,
+        "plain": plain_http,
+        "progress": progress,
+        "options": statement,
+        "bills": place.folder("sboms"),
+    }
+    if staged is None:
+        _print_published(push(path, channel, variants=variants, **settings), as_json=as_json)
+        return
+    outcome = publish_until_complete(path, channel, staged, seconds=seconds, **settings)
+    _print_published(outcome.published, outcome.step, as_json=as_json)
+    if outcome.step.state == "halted":
+        raise typer.Exit(int(ExitCode.SOME_FAILED))
+
+
+def _print_published(result: PublishedRelease, step: StageStep | None = None, *, as_json: bool) -> None:
     if as_json:
-        print_json(result)
+        print_json(to_json(result) | ({"rollout": to_json(step)} if step else {}))
         return
     signed = "signed" if result.signed else "not signed"
     detail = (
@@ -215,3 +255,5 @@ def publish(
     )
     print(f"{result.channel}: release {result.release[:12]} of bundle {result.bundle[:12]}; {detail}")
     print_kinds(result.kinds)
+    if step:
+        print_step(step)

@@ -13,7 +13,7 @@ from toolkit.cli.publish import CredentialsOption, PlainHttpOption
 if TYPE_CHECKING:
     from toolkit.deploy import DeviceStatus
     from toolkit.deploy.components import DeviceComponents
-    from toolkit.deploy.registry.publish import DeviceReport
+    from toolkit.deploy.registry.device_reports import DeviceReport
 
 
 @with_fleet_options
@@ -97,9 +97,9 @@ def _component_row(each: DeviceComponents) -> tuple[object, ...]:
 
 
 def _report_channel(options: FleetOptions, channel: str, credentials: Path | None, *, plain: bool) -> None:
-    """Print the devices' reports in the registry; exit code 1 if one does not serve the channel's release."""
+    """Print the devices' reports in the registry; exit code 1 if one neither serves the channel's release nor waits for it."""
     from toolkit.cli.output import print_json, print_table
-    from toolkit.deploy.registry.publish import fetch_reports
+    from toolkit.deploy.registry.device_reports import fetch_reports
     from toolkit.errors import ExitCode
 
     reports = fetch_reports(channel, credentials=credentials, plain=plain)
@@ -110,7 +110,7 @@ def _report_channel(options: FleetOptions, channel: str, credentials: Path | Non
         if any(each.variant for each in reports):
             columns += ("variant",)
         print_table(columns, (_report_row(each)[: len(columns)] for each in reports))
-    if not all(each.as_published for each in reports):
+    if not all(each.as_published or each.outcome == "waiting" for each in reports):
         raise typer.Exit(int(ExitCode.SOME_FAILED))
 
 

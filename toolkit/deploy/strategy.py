@@ -107,10 +107,13 @@ def check_groups(devices: Sequence[Device], strategy: Strategy) -> None:
 
 def is_too_many(failed: int, batch: Batch, batches: Sequence[Batch], strategy: Strategy) -> bool:
     """Return whether so many failures up to this batch stop the rollout."""
-    if batch.number == 1 and len(batches) > 1:
-        return failed > 0
     total = sum(len(each.devices) for each in batches)
-    return failed > strategy.max_failures.of(total)
+    return exceeds_limit(failed, total, strategy, first=batch.number == 1 and len(batches) > 1)
+
+
+def exceeds_limit(failed: int, total: int, strategy: Strategy, *, first: bool) -> bool:
+    """Return whether so many failures of `total` devices stop a rollout; in the first of several batches, one does."""
+    return failed > (0 if first else strategy.max_failures.of(total))
 
 
 def _grouped(devices: Sequence[Device], groups: Sequence[str]) -> Iterator[tuple[str, list[Device]]]:

@@ -148,6 +148,13 @@ def _parser() -> argparse.ArgumentParser:
     pull.add_argument(
         "--report", default="", metavar="NAME", help="report the outcome to the registry under this device name"
     )
+    pull.add_argument(
+        "--label",
+        action="append",
+        default=[],
+        metavar="LABEL",
+        help="group of this device, or VARIABLE=VALUE, by which a staged rollout may choose it; repeatable",
+    )
     pull.add_argument("--again", action="store_true", help="retry a release that this device refused before")
     _gate_options(pull)
     pull.set_defaults(command=_pull)
@@ -268,7 +275,7 @@ def _pull(options: argparse.Namespace) -> Dict[str, Any]:
     from .release.pull import pull
 
     registry = parse_reference(options.channel, options.credentials, plain=options.plain_http)
-    return pull(registry, options.root.absolute(), _gates(options), options.report, again=options.again)
+    return pull(registry, options.root.absolute(), _gates(options), options.report, options.label, again=options.again)
 
 
 def _session(options: argparse.Namespace) -> None:

@@ -26,10 +26,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from toolkit import compat
 from toolkit.device.bench.spec import BenchSpec
+from toolkit.device.errors import DeviceError
+from toolkit.device.release.cohort import parse_window
 from toolkit.errors import ConfigurationError
 from toolkit.experiment import recipe
 from toolkit.experiment.training_schema import (
@@ -217,7 +219,21 @@ class DeployConfig(Config):
     """The share of labeled captures that the new release must answer right; unset: not judged."""
     soak_s: float = Field(default=0, ge=0)
     """How long the devices are watched after the rollout, in `toolkit loop`; 0: not watched."""
+    min_deployed: str = Field(default="80%", pattern=rf"^{_SIZE}$")
+    """In `toolkit publish`, how many devices of a batch must serve the release before the next batch."""
+    windows: tuple[str, ...] = ()
+    """In `toolkit publish`, when devices that pull may switch, in their local time, such as "mon-fri 22:00-05:00"; empty: always."""
     hooks: Path | None = None
+
+    @field_validator("windows")
+    @classmethod
+    def _open_at_times(cls, windows: tuple[str, ...]) -> tuple[str, ...]:
+        for window in windows:
+            try:
+                parse_window(window)
+            except DeviceError as error:
+                raise ValueError(f"{error.what}: {error.remedy}") from None
+        return windows
 
 
 class Experiment(Config):

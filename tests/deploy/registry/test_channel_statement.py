@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from toolkit.cli.publish import parse_signers
-from toolkit.deploy.registry.channel_statement import StatementOptions, channel_documents, inherit_rules
+from toolkit.deploy.registry.channel_statement import StatementOptions, channel_documents, inherit_rules, is_due
 from toolkit.device.errors import DeviceError
 from toolkit.device.layout import RELEASE, RELEASE_SIGNATURE
-from toolkit.device.release.freshness import STATEMENT, check_freshness
+from toolkit.device.release.cohort import CohortEntry, CohortRule
+from toolkit.device.release.freshness import STATEMENT, check_freshness, parse_statement
 from toolkit.device.release.signature import RELEASE as RELEASE_NAMESPACE
 from toolkit.errors import UsageError
 from toolkit.hashing import sha256_bytes
@@ -105,6 +108,34 @@ def test_permit_for_a_downgrade_needs_the_threshold_too(
     with pytest.raises(DeviceError, match=r"downgrade.json has 1 of 2 required signatures"):
         check_freshness(tmp_path, both | permit, sha256_bytes(OTHER), "stable", "registry")
     assert "downgrade from 2 permitted" in check_freshness(tmp_path, both, sha256_bytes(OTHER), "stable", "registry")
+
+
+def test_statement_carries_the_stage_and_is_due_when_it_changes(tmp_path: Path, keys: dict[str, Path]) -> None:
+    stage = CohortRule(2, 5.0, (CohortEntry("kitchen", 1.0), CohortEntry("", 1 / 3)), ("22:00-05:00",))
+    options = StatementOptions(signers=(), threshold=1, rollout=stage)
+    content = documents_of(CONTENT, (keys["ann"],), options)[STATEMENT]
+    assert parse_statement(content, "here").rollout == stage
+    assert not is_due(content, options)
+    for other in (None, replace(stage, halted=True), replace(stage, batch=3)):
+        assert is_due(content, replace(options, rollout=other))
+
+
+@pytest.mark.parametrize(
+    "change", [{"halted": True}, {"windows": []}, {"cohort": [{"group": "", "share": 1}]}, {"batch": 9}]
+)
+def test_stage_is_part_of_what_signers_sign(
+    tmp_path: Path, publish: Publish, keys: dict[str, Path], change: dict[str, object]
+) -> None:
+    publish("ann")
+    stage = CohortRule(1, 5.0, (CohortEntry("", 0.01),), ("22:00-05:00",))
+    documents = documents_of(CONTENT, (keys["ann"],), StatementOptions(counter=50, rollout=stage))
+    forged = json.loads(documents[STATEMENT])
+    forged["rollout"].update(change)
+    with pytest.raises(DeviceError, match=r"channel.json has 0 of 1 required signatures"):
+        check_freshness(
+            tmp_path, {**documents, STATEMENT: json.dumps(forged).encode()}, sha256_bytes(CONTENT), "stable", "here"
+        )
+    check_freshness(tmp_path, documents, sha256_bytes(CONTENT), "stable", "here")
 
 
 def test_parse_signers_reads_names_between_commas() -> None:

@@ -28,8 +28,9 @@ from toolkit.artifacts.fleet import Device
 from toolkit.bundle.release import release_tree
 from toolkit.cli.main import main
 from toolkit.deploy.registry.channel_statement import StatementOptions
+from toolkit.deploy.registry.device_reports import fetch_reports, parse_report, require_canary
 from toolkit.deploy.registry.oci_registry import open_registry
-from toolkit.deploy.registry.publish import fetch_reports, parse_report, publish, require_canary
+from toolkit.deploy.registry.publish import publish
 from toolkit.device.release.oci_registry import MANIFEST, parse_reference
 from toolkit.device.release.pull import EMPTY, STATE_TYPE, TITLE
 from toolkit.errors import FleetError, UsageError

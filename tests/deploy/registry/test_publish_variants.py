@@ -19,8 +19,9 @@ from toolkit.bundle.signing import sign_bundle
 from toolkit.cli.main import main
 from toolkit.deploy import status
 from toolkit.deploy.offline import write_archive
+from toolkit.deploy.registry.device_reports import fetch_reports
 from toolkit.deploy.registry.oci_registry import open_registry
-from toolkit.deploy.registry.publish import fetch_reports, publish
+from toolkit.deploy.registry.publish import publish
 from toolkit.deploy.registry.release_variants import VariantSet, collect_variants
 from toolkit.device.release.descriptor import read_documents
 from toolkit.device.release.pull import TITLE

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from toolkit import hashing
 from toolkit.device.errors import DeviceError
 from toolkit.device.release import freshness
+from toolkit.device.release.cohort import CohortRule
 from toolkit.device.release.signature import CHANNEL, DOWNGRADE
 from toolkit.device.runtime.variant import parse_variants
 from toolkit.errors import UsageError
@@ -39,6 +40,8 @@ class StatementOptions:
     """"seconds", "agreement" and "every": how devices compare the release with the serving one first; None: not at all."""
     variants: Mapping[str, object] | None = None
     """The variants that the channel holds, see `toolkit.device.runtime.variant`; None: one release alone."""
+    rollout: CohortRule | None = None
+    """Which devices may take the release now, and when; None: all, at once."""
     counter: int | None = None
     """Default: one more than the channel's last one, and at least the time in seconds."""
 
@@ -61,6 +64,7 @@ def channel_documents(
     rules: dict[str, object] = {"signers": list(options.signers or ()), "threshold": options.threshold or 1}
     rules |= {"shadow": dict(options.shadow)} if options.shadow else {}
     rules |= {"variants": dict(options.variants)} if options.variants else {}
+    rules |= {"rollout": asdict(options.rollout)} if options.rollout else {}
     statement = hashing.canonical_json({**subject, **times, **rules})
     if len(statement) > freshness.MAX_STATEMENT_BYTES:
         limit = freshness.MAX_STATEMENT_BYTES >> 10
@@ -123,6 +127,12 @@ def is_due(statement: bytes, options: StatementOptions) -> bool:
     except DeviceError:
         return True
     left = stated.expires - time.time()
-    wished = (options.signers or (), options.threshold or 1, options.shadow, parse_variants(options.variants))
-    same = (stated.signers, stated.threshold, stated.shadow, stated.variants) == wished
+    wished = (
+        options.signers or (),
+        options.threshold or 1,
+        options.shadow,
+        parse_variants(options.variants),
+        options.rollout,
+    )
+    same = (stated.signers, stated.threshold, stated.shadow, stated.variants, stated.rollout) == wished
     return options.allow_downgrade or not same or left < options.expires_days * DAY_S / 2

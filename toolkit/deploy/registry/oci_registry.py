@@ -15,10 +15,15 @@ from toolkit.deploy.registry.docker_credentials import docker_login
 from toolkit.device.errors import DeviceError
 from toolkit.device.release.http_client import origin_of
 from toolkit.device.release.oci_registry import MANIFEST, Registry, oci_digest, parse_reference
+from toolkit.device.release.pull import OWN, TITLE
 from toolkit.errors import FleetError, UsageError
 
 _NEXT = re.compile(r'<([^>]*)>\s*;\s*rel="?next"?')
 _MAX_PAGES = 1000
+RELEASE_ANNOTATION = f"{OWN}.release"
+"""Annotation with the digest of the release that a manifest holds."""
+VARIANTS_ANNOTATION = f"{OWN}.variants"
+"""Annotation with the digests of all releases that a manifest holds, if there are several."""
 
 
 class PublishingRegistry(Registry):
@@ -36,6 +41,16 @@ class PublishingRegistry(Registry):
         except (ValueError, RecursionError):
             manifest = None
         return (oci_digest(answer.body), manifest) if isinstance(manifest, dict) else ("", {})
+
+    def document(self, manifest: dict[str, Any], name: str) -> bytes:
+        """Return a document of the release in this manifest; empty if it is missing or cannot be read."""
+        for layer in layers_of(manifest):
+            if annotations_of(layer).get(TITLE) == name:
+                try:
+                    return self.blob(str(layer.get("digest")))
+                except DeviceError:
+                    return b""
+        return b""
 
     def publish_manifest(self, manifest: dict[str, Any]) -> str:
         """Make it what the channel holds, and return its digest."""
@@ -68,6 +83,18 @@ class PublishingRegistry(Registry):
         match = _NEXT.search(link)
         url = urljoin(self.base_url, match[1]) if match else ""
         return url if url and origin_of(url) == origin_of(self.base_url) else None
+
+
+def layers_of(manifest: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the layers of a manifest, whatever it is."""
+    layers = manifest.get("layers")
+    return [layer for layer in layers if isinstance(layer, dict)] if isinstance(layers, list) else []
+
+
+def annotations_of(value: dict[str, Any]) -> dict[str, Any]:
+    """Return the annotations of a manifest or a layer, whatever it is."""
+    annotations = value.get("annotations")
+    return annotations if isinstance(annotations, dict) else {}
 
 
 @contextmanager

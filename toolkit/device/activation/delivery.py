@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -18,6 +19,7 @@ from ..deploy_lock import deploy_lock
 from ..errors import ENVIRONMENT, DeviceError
 from ..layout import CURRENT, STATE_FILE
 from ..release import store
+from ..release.cohort import DeviceIdentity, reason_to_wait
 from ..release.descriptor import ReleaseDescriptor, verify_trust
 from ..release.health import START_TIMEOUT_S
 from ..release.prune import KEEP_RELEASES, prune
@@ -38,6 +40,8 @@ BASELINE_FRAMES = 100
 FIGURES = (
     "decision", "reason", "serving", "frames", "counted", "agreed", "confidence", "ms", "fps", "notes", "seconds"
 )  # fmt: skip
+WAITING = "waiting"
+"""The outcome of a release that the channel does not offer to this device yet."""
 RESERVE_BYTES = 64 << 20
 """Space that stays free, as for deployments over SSH."""
 _SLACK_BYTES = 4096
@@ -63,11 +67,18 @@ class GateOptions:
 
 
 def deliver(
-    root: Path, descriptor: ReleaseDescriptor, fetch: Fetch, options: GateOptions, source: str, channel: str
+    root: Path,
+    descriptor: ReleaseDescriptor,
+    fetch: Fetch,
+    options: GateOptions,
+    source: str,
+    channel: str,
+    identity: Optional[DeviceIdentity] = None,
 ) -> Dict[str, Any]:
     """Make the release current; return {"ok", "outcome", "release", "bundle", "signature", "gates"}, and "variant" of several.
 
-    "outcome" is "unchanged" if the release is already current and intact. Missing chunks are fetched before the deploy
+    "outcome" is "unchanged" if the release is already current and intact. It is "waiting", with the reason as "message", if
+    the statement of the channel does not admit a device of this `identity` now; None: all are admitted. Missing chunks are fetched before the deploy
     lock is taken, so that a slow server does not hold the lock.
 
     Raises:
@@ -78,6 +89,9 @@ def deliver(
     signed = verify_trust(root, descriptor, channel, check_floor)
     result = {"ok": True, **descriptor.to_json(), "signature": signed}
     before = linked_release(root, CURRENT)
+    reason = None if identity is None else _reason_to_wait(root, descriptor, identity, before)
+    if reason is not None:
+        return {**result, "outcome": WAITING, "message": reason, "gates": {}}
     comparison = LiveComparison(options, descriptor.shadow)
     try:
         _check_variant(descriptor)
@@ -105,6 +119,20 @@ def _check_variant(descriptor: ReleaseDescriptor) -> None:
     if descriptor.variant is not None and not descriptor.variant.runs:
         remedy = "publish a variant that it can run, or provision the device with the runtime that is missing"
         raise GateError(descriptor.variant.why, where=descriptor.where, remedy=remedy)
+
+
+def _reason_to_wait(
+    root: Path, descriptor: ReleaseDescriptor, identity: DeviceIdentity, before: Optional[str]
+) -> Optional[str]:
+    """Return why this device does not take the release now, and record it; a failure with this release stays on record."""
+    if before == descriptor.digest:
+        return None
+    last = read_state(root)
+    tried = last.get("release") == descriptor.digest and last.get("outcome") in {"refused", "failed"}
+    reason = reason_to_wait(descriptor.rollout, identity, descriptor.digest, time.localtime(), tried=tried)
+    if reason is not None and not tried:
+        record_outcome(root, "pull", descriptor, before, WAITING, reason)
+    return reason
 
 
 def _activate(
@@ -279,7 +307,7 @@ def record_outcome(
     }
     try:
         store.write_atomic(root / STATE_FILE, json.dumps(message).encode())
-        if outcome != "unchanged":
+        if outcome not in {"unchanged", WAITING}:
             line = {
                 "at": at,
                 "who": "device",

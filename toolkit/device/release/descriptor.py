@@ -25,6 +25,7 @@ from ..errors import DeviceError
 from ..layout import RELEASE, RELEASE_SIGNATURE, release_path
 from ..runtime.variant import MAX_VARIANTS, Facts, TakenVariant, select_variant
 from . import freshness, store
+from .cohort import CohortRule
 from .manifest import MAX_DOCUMENT_BYTES, open_regular
 from .receiver import MAX_CHUNK_BYTES, iter_members
 from .signature import ALLOWED, MAX_SIGNATURE_BYTES
@@ -85,6 +86,16 @@ class ReleaseDescriptor:
             return freshness.parse_statement(self.documents[freshness.STATEMENT], self.where).shadow
         except (DeviceError, KeyError):
             return None
+
+    @property
+    def rollout(self) -> Optional[CohortRule]:
+        """Return which devices may take the release now; None if the channel has no statement, or it admits all.
+
+        Raises:
+            DeviceError: the statement is not valid.
+        """
+        statement = self.documents.get(freshness.STATEMENT)
+        return None if statement is None else freshness.parse_statement(statement, self.where).rollout
 
 
 def read_documents(file: Path, folder: str = "") -> Dict[str, bytes]:

@@ -1,7 +1,8 @@
 """Freshness of signed releases: the statement of a channel, and this device's floor for each channel.
 
     channel.json       {"format": 1, "channel", "counter", "release", "created", "expires", "signers", "threshold"},
-                       and on request "shadow": {"seconds", "agreement", "every"}, and "variants", see `runtime.variant`
+                       and on request "shadow": {"seconds", "agreement", "every"}, "variants", see `runtime.variant`, and
+                       "rollout", see `cohort`
     channel.json.sig   signatures in the channel namespace, concatenated, one for each signer
     downgrade.json     {"format": 1, "channel", "counter", "release", "expires"}: permits one release below the floor
     floors.json        for each channel: the highest accepted counter, its release, the next signers
@@ -27,6 +28,7 @@ from typing import Any, Dict, List, Optional, Tuple
 from ..errors import DeviceError
 from ..layout import FLOORS, FLOORS_COPY, RELEASE
 from ..runtime.variant import VariantTable, parse_variants
+from .cohort import CohortRule, parse_rule
 from .manifest import parse_object
 from .signature import ALLOWED, CHANNEL, DOWNGRADE, check_signed, split_signatures
 from .signature import RELEASE as RELEASE_NAMESPACE
@@ -58,6 +60,8 @@ class Statement:
     """How devices compare the release with the one that they serve, on live frames, before they switch; None: not at all."""
     variants: Optional[VariantTable] = None
     """The variants that the channel holds, `release` the default among them; None: it holds `release` alone."""
+    rollout: Optional[CohortRule] = None
+    """Which devices may take the release now; None: all."""
 
     @property
     def releases(self) -> Tuple[str, ...]:
@@ -96,6 +100,7 @@ def parse_statement(content: bytes, where: str) -> Statement:
         int(threshold),
         _parse_shadow(fields.get("shadow"), where),
         _parse_choice(fields, where),
+        _parse_rollout(fields.get("rollout"), where),
     )
 
 
@@ -121,6 +126,13 @@ def _parse_shadow(rule: Any, where: str) -> Optional[Dict[str, float]]:
     if not (0 < seconds <= MAX_SHADOW_S and 0 < agreement < 1 and 1 <= every <= 10_000):
         raise DeviceError("is not a valid statement of a channel", where=where, remedy=_REMEDY)
     return {"seconds": float(seconds), "agreement": float(agreement), "every": int(every)}
+
+
+def _parse_rollout(rule: Any, where: str) -> Optional[CohortRule]:
+    try:
+        return parse_rule(rule)
+    except DeviceError as error:
+        raise DeviceError(error.what, where=where, remedy=error.remedy or _REMEDY) from None
 
 
 def check_freshness(

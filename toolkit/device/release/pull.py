@@ -14,12 +14,13 @@ import os
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Collection, Dict, Iterator, List, Optional, Set, Tuple
+from typing import Any, Collection, Dict, Iterable, Iterator, List, Optional, Set, Tuple
 
-from ..activation.delivery import GateOptions, default_python, deliver, read_state
+from ..activation.delivery import WAITING, GateOptions, default_python, deliver, read_state
 from ..errors import DeviceError
 from ..layout import INCOMING, INCOMING_LOCK, STATE_FILE
 from ..runtime.variant import probe_facts
+from .cohort import identify
 from .descriptor import MAX_BYTES, ReleaseDescriptor, load_descriptor
 from .oci_registry import MANIFEST, Registry
 from .receiver import Chunks, decompress
@@ -36,17 +37,25 @@ EMPTY = "application/vnd.oci.empty.v1+json"
 
 
 def pull(
-    registry: Registry, root: Path, options: GateOptions, name: str = "", *, again: bool = False
+    registry: Registry,
+    root: Path,
+    options: GateOptions,
+    name: str = "",
+    labels: Iterable[str] = (),
+    *,
+    again: bool = False,
 ) -> Dict[str, Any]:
     """Pull and activate the release of a channel; return the result of `deliver`.
 
-    If `name` is given, the outcome is reported to the registry.
+    If `name` is not empty, the outcome is reported to the registry. The name and the labels decide in which batches of a
+    staged rollout the device is.
 
     A release that did not pass a gate on this device is skipped, unless `again` is set.
 
     Raises:
         DeviceError: the release cannot be fetched, or did not pass.
     """
+    identity = identify(name, labels)
     manifest = registry.manifest()
     descriptor = _fetch_descriptor(registry, manifest, root, options.accelerator)
     refusal = None if again else _earlier_refusal(root, descriptor)
@@ -59,11 +68,12 @@ def pull(
 
     with _incoming_folder(root) as incoming:
         try:
-            result = deliver(root, descriptor, fetch, options, "pull", registry.channel)
-            shutil.rmtree(incoming, ignore_errors=True)  # the next pull removes the rest
+            result = deliver(root, descriptor, fetch, options, "pull", registry.channel, identity)
+            if result["outcome"] != WAITING:
+                shutil.rmtree(incoming, ignore_errors=True)  # the next pull removes the rest
             return result
         finally:
-            _report(registry, root, name)
+            _report(registry, root, name, sorted(identity.labels))
 
 
 @contextmanager
@@ -138,11 +148,11 @@ def _annotation(layer: Dict[str, Any], key: str) -> Optional[str]:
     return (layer.get("annotations") or {}).get(key)
 
 
-def _report(registry: Registry, root: Path, name: str) -> None:
+def _report(registry: Registry, root: Path, name: str, labels: List[str]) -> None:
     """Report the outcome to the registry; failures are ignored."""
     if not name:
         return
-    state = json.dumps({**read_state(root), "device": name}).encode()
+    state = json.dumps({**read_state(root), "device": name, "labels": labels}).encode()
     try:
         config = {"mediaType": EMPTY, **registry.put_blob(b"{}")}
         layer = {"mediaType": STATE_TYPE, **registry.put_blob(state), "annotations": {TITLE: STATE_FILE}}
