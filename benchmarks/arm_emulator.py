@@ -208,7 +208,7 @@ def qemu(lab: Path, *arguments: str | Path) -> list[str]:
 
 def _report(match: re.Match[str]) -> dict[str, Any]:
     fields: dict[str, Any] = json.loads(match.group(1))
-    del fields["processor"]
+    del fields["processor"], fields["clock_ns"]
     return fields
 
 
