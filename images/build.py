@@ -46,9 +46,12 @@ build:   NCS2_ARCHIVE=FILE NCS2_ARCHIVE_SHA256=… just build runner-ncs2-cross
 build: Without it, `just build runner-ncs2` builds the image for amd64."""
 PARALLEL_ROOTS = 3
 """Root filesystems fetched and unpacked in parallel: each waits for the archive half of the time."""
-EXPORTS = 3
-"""Attempts to store images whose layers the engine's garbage collection removes while it unpacks them."""
-LOST_SNAPSHOT = re.compile(r"parent snapshot sha256:[0-9a-f]{64} does not exist")
+ATTEMPTS = 3
+"""How often a build runs that the engine fails, not the build; finished steps come from its cache."""
+ENGINE_FAILURE = re.compile(
+    r"parent snapshot sha256:[0-9a-f]{64} does not exist"  # its garbage collection removed a layer (moby/buildkit#6521)
+    r"|DeadlineExceeded: context deadline exceeded"  # a part of it did not answer in time on a busy machine
+)
 LAST_LINES = 50
 """Lines at the end of buildx's output in which the cause of a failure stands."""
 QUIETLY = ("--progress=quiet", "--provenance=false", "--sbom=false")
@@ -237,14 +240,12 @@ def _generator(file: Path, environment: dict[str, str]) -> str:
 
 def _buildx(arguments: list[str], environment: dict[str, str]) -> int:
     command = ["docker", "buildx", "bake", "--file", str(HERE / "docker-bake.hcl"), *arguments]
-    for attempt in range(EXPORTS):
+    for attempt in range(ATTEMPTS):
         code, output = _run(command, environment)
-        if code == 0 or not LOST_SNAPSHOT.search(output) or attempt == EXPORTS - 1:
+        failure = ENGINE_FAILURE.search(output)
+        if code == 0 or failure is None or attempt == ATTEMPTS - 1:
             break
-        print(
-            "build: the engine lost a layer while it stored an image (moby/buildkit#6521); trying again",
-            file=sys.stderr,
-        )
+        print(f"build: the engine failed, not the build ({failure[0]}); trying again", file=sys.stderr)
     return code
 
 

@@ -50,12 +50,11 @@ def build_from_nothing(targets: list[str], origin: Path, folder: Path) -> dict[s
     for target in targets:
         file = folder / f"{target}.tar"
         command = [sys.executable, str(sources / "images/build.py"), target, "--no-cache", "--provenance=false"]
-        subprocess.run(
-            [*command, "--set", f"{target}.output=type=oci,dest={file}"],
-            check=True,
-            env=environment,
-            stderr=subprocess.DEVNULL,
-        )
+        command += ["--set", f"{target}.output=type=oci,dest={file}"]
+        done = subprocess.run(command, check=False, env=environment, stderr=subprocess.PIPE, text=True)
+        if done.returncode:
+            print("\n".join(done.stderr.splitlines()[-build.LAST_LINES :]), file=sys.stderr)
+            raise SystemExit(f"reproducible: {target} could not be built")
         images = layout.Layout(file).images()
         digests |= {
             f"{target} {name}": {"manifest": image.digest, "config": image.config_digest}

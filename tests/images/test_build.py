@@ -9,6 +9,7 @@ import build
 import pytest
 
 LOST = f"ERROR: failed to prepare extraction snapshot: parent snapshot sha256:{'d9' * 32} does not exist: not found"
+LATE = "ERROR: failed to solve: DeadlineExceeded: context deadline exceeded"
 
 
 def fake_docker(folder: Path, message: str, failures: int) -> Path:
@@ -24,10 +25,15 @@ def fake_docker(folder: Path, message: str, failures: int) -> Path:
 
 @pytest.mark.parametrize(
     ("message", "failures", "code", "runs"),
-    [(LOST, 1, 0, 2), (LOST, 9, 1, build.EXPORTS), ("ERROR: process did not complete: exit code: 1", 1, 1, 1)],
-    ids=["layer-lost-once", "layer-always-lost", "other-error"],
+    [
+        (LOST, 1, 0, 2),
+        (LOST, 9, 1, build.ATTEMPTS),
+        (LATE, 1, 0, 2),
+        ("ERROR: process did not complete: exit code: 1", 1, 1, 1),
+    ],
+    ids=["layer-lost-once", "layer-always-lost", "late", "other-error"],
 )
-def test_buildx_runs_again_only_when_the_engine_lost_a_layer(
+def test_buildx_runs_again_only_when_the_engine_failed(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], message: str, failures: int, code: int, runs: int
 ) -> None:
     record = fake_docker(tmp_path, message, failures)
