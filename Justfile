@@ -84,10 +84,10 @@ test-mkl *arguments: setup setup-mkl
     .venv-mkl/bin/python -m pytest -m "{{ unprivileged }}" -n auto {{ of_both_builds }} "$@"
     "{{ bin }}/pytest" -m mkl tests/train tests/convert "$@"
 
-# Test sweeps on a real Ray cluster and tracking on a real MLflow server, in .venv-sweeps.
+# Test sweeps and replicas on a real Ray cluster and tracking on a real MLflow server, in .venv-sweeps and a network namespace.
 test-sweeps *arguments:
     @scripts/setup.sh sweeps
-    .venv-sweeps/bin/python -m pytest -m sweeps tests/train "$@"
+    scripts/in-network-namespace.sh .venv-sweeps/bin/python -m pytest -m sweeps tests/train "$@"
 
 # Test the device code on arm64 in a container, emulated on other processors.
 test-device-arm64 *arguments: setup

@@ -15,6 +15,9 @@ def test_choose_way_names_every_word_that_is_off() -> None:
     with pytest.raises(UsageError) as caught:
         parse_sweep_options("ray", **UNSET | {"jobs": 2})  # type: ignore[arg-type]
     assert [problem.where for problem in caught.value.problems] == ["--jobs"]
+    with pytest.raises(UsageError) as caught:
+        parse_sweep_options("local", **UNSET, workers=2)  # type: ignore[arg-type]
+    assert [problem.where for problem in caught.value.problems] == ["--workers"]
     with pytest.raises(UsageError, match="no executor 'slurm'"):
         parse_sweep_options("slurm", **UNSET)  # type: ignore[arg-type]
 

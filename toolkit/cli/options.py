@@ -107,6 +107,15 @@ TuneOption = Annotated[
         rich_help_panel=TRAINING,
     ),
 ]
+WorkersOption = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="Processes of a Ray cluster that train each model together.",
+        rich_help_panel=TRAINING,
+    ),
+]
 JobsOption = Annotated[
     int | None,
     typer.Option(

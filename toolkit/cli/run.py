@@ -33,6 +33,7 @@ def run(
     profile: options.ProfileOption = None,
     tune: options.TuneOption = 0.0,
     jobs: options.JobsOption = None,
+    workers: options.WorkersOption = 1,
     track: options.TrackOption = None,
     workspace: options.WorkspaceOption = options.DEFAULT_WORKSPACE,
     as_json: options.JsonOption = False,
@@ -58,7 +59,7 @@ def run(
         limit=limit,
         forks=forks,
         sweep_options=parse_sweep_options(
-            executor, address=address, profile=profile, jobs=jobs, track=track, tune_s=tune
+            executor, address=address, profile=profile, jobs=jobs, workers=workers, track=track, tune_s=tune
         ),
     ).run()
     if as_json:

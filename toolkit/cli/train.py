@@ -39,6 +39,7 @@ def train(
     profile: options.ProfileOption = None,
     tune: options.TuneOption = 0.0,
     jobs: options.JobsOption = None,
+    workers: options.WorkersOption = 1,
     track: options.TrackOption = None,
     in_container: Annotated[
         bool,
@@ -79,7 +80,9 @@ def train(
 
         with Store(place.database) as store:
             plan = with_network_for(plan, parse_budget(budget), store, progress)
-    sweep_options = parse_sweep_options(executor, address=address, profile=profile, jobs=jobs, track=track, tune_s=tune)
+    sweep_options = parse_sweep_options(
+        executor, address=address, profile=profile, jobs=jobs, workers=workers, track=track, tune_s=tune
+    )
     trials, last = select_trials(plan, network=network, head=head), last_stage(plan, stage)
     split = data.prepare_dataset(plan.data, plan.origin, place, progress)
     with Store(place.database) as store:

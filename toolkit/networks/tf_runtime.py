@@ -22,6 +22,15 @@ def start_tensorflow() -> Any:
     Threads per operation are the CPUs that this process may use, unless TF_NUM_INTRAOP_THREADS says otherwise.
     Operations are deterministic: the same seed on the same machine gives the same weights.
     """
+    tf = import_tensorflow()
+    with native_noise_held_back():
+        tf.constant(0)  # starts the runtime, which logs on its own
+    return tf
+
+
+@functools.cache
+def import_tensorflow() -> Any:
+    """TensorFlow, imported and set up, whose runtime has not started: only then can it join other processes."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     with native_noise_held_back():
@@ -31,7 +40,6 @@ def start_tensorflow() -> Any:
         tf.config.experimental.enable_op_determinism()
         tf_compat.keep_random_state(tf)
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
-        tf.constant(0)  # starts the runtime, which logs on its own
     return tf
 
 

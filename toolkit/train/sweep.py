@@ -125,7 +125,12 @@ def _executor(sweep_options: SweepOptions, progress: Progress) -> Executor:
     if sweep_options.executor == "ray":
         from toolkit.train.executors.ray import RayExecutor
 
-        return RayExecutor(address=sweep_options.address, profile=sweep_options.profile, progress=progress)
+        return RayExecutor(
+            address=sweep_options.address,
+            profile=sweep_options.profile,
+            progress=progress,
+            workers=sweep_options.workers,
+        )
     return LocalExecutor(profile=sweep_options.profile, jobs=sweep_options.jobs)
 
 

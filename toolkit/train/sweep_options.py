@@ -21,6 +21,8 @@ class SweepOptions:
     """Under which profile each process trains; unset: the one tuned for its network on its machine."""
     jobs: int | None = None
     """How many trials at once on this machine; unset: as many as memory and CPUs allow."""
+    workers: int = 1
+    """How many processes of a Ray cluster train each trial together, on shares of every batch."""
     track: bool | None = None
     """Whether to report to MLflow; None: only if MLFLOW_TRACKING_URI is set."""
     tune_s: float = 0.0
@@ -34,6 +36,7 @@ def parse_sweep_options(
     profile: str | None,
     jobs: int | None,
     track: bool | None,
+    workers: int = 1,
     tune_s: float = 0.0,
 ) -> SweepOptions:
     """Return the options of a sweep from command-line options.
@@ -48,6 +51,8 @@ def parse_sweep_options(
         problems.append(Problem("is a Ray cluster's", "--address", "add --executor ray"))
     if jobs is not None and executor == "ray":
         problems.append(Problem("is for this machine alone", "--jobs", "leave it out: Ray knows what its nodes have"))
+    if workers > 1 and executor == "local":
+        problems.append(Problem("needs a Ray cluster", "--workers", "add --executor ray"))
     if problems:
         raise UsageError.from_problems(problems)
     return SweepOptions(
@@ -55,6 +60,7 @@ def parse_sweep_options(
         address=address,
         profile=profile,
         jobs=jobs,
+        workers=workers,
         track=track,
         tune_s=tune_s,
     )

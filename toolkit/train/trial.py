@@ -15,6 +15,7 @@ from toolkit import networks
 from toolkit.artifacts.dataset import Split
 from toolkit.artifacts.model import Epoch, Evaluation, SampleEfficiency, TrainedModel, ValidationResult
 from toolkit.data.augmentation.augment import augment
+from toolkit.errors import MachineError
 from toolkit.experiment.compute_profiles import NAME_VARIABLE
 from toolkit.experiment.schema import Experiment
 from toolkit.experiment.training_schema import Stage, StageConfig, Trial
@@ -26,6 +27,7 @@ from toolkit.train.fitting.head_solver import solve_head
 from toolkit.train.fitting.loop import Examples, TrainState, batched_predict, fit
 from toolkit.train.fitting.rejection_figures import left_out_result, rejection_of
 from toolkit.train.fitting.rejection_rule import warning_for
+from toolkit.train.fitting.replicas import ALONE, Replicas
 from toolkit.train.fitting.sample_efficiency import sample_efficiency
 from toolkit.train.metrics import dispatch
 from toolkit.train.stage_gate import withhold_reason
@@ -43,10 +45,13 @@ from toolkit.workspace import Workspace
 if TYPE_CHECKING:
     import keras
 
+_VISIBLE_S = 120.0
+"""How long another node's file may take to appear in a shared folder."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """The result of a stage: its epochs, and its logits on the evaluation images."""
+    """The result of a stage: its epochs, and its logits on the evaluation images, which only the first replica computes."""
 
     history: tuple[Epoch, ...]
     validation_logits: np.ndarray
@@ -71,8 +76,11 @@ def train_trial(
     *,
     last: Stage | None = None,
     on_epoch_end: EpochCallback = noop,
+    replicas: Replicas = ALONE,
 ) -> tuple[TrainedModel, ...]:
     """The trial's model after each stage, up to `last`; finished stages are loaded, interrupted ones are resumed.
+
+    All `replicas` must call it; stages on images are trained by all of them, the others by the first.
 
     Raises:
         ConfigurationError: an unknown network, a head that does not fit the data, weights that do not fit the network.
@@ -80,20 +88,48 @@ def train_trial(
         DataError: a part without images, or a loss that is no longer a number.
     """
     context = prepare_trial(experiment, trial, split, workspace, progress, on_epoch_end)
+    context = replace(context, replicas=replicas)
     trial = context.trial
     names = [stage.name for stage in trial.stages]
     models: list[TrainedModel] = []
     subsets: dict[str, SubsetArrays] = {}
     for stage in trial.stages[: names.index(last) + 1 if last in names else None]:
         model = run_dir.load_stage(context.folder(stage.name))
-        if model is not None:
+        if replicas.of_first(model is not None) and model is not None:
             progress.log(f"{trial.name} {stage.name}: trained already, skipped ({_summary(model.evaluation)})")
         else:
             subsets = subsets or load_subsets(context)
-            model = _train_stage(context, stage, subsets, models[-1] if models else None)
+            model = _train_with_replicas(context, stage, subsets, models[-1] if models else None)
         store.put(model)
         models.append(model)
     return tuple(models)
+
+
+def _train_with_replicas(
+    context: TrialContext, stage: StageConfig, subsets: dict[str, SubsetArrays], before: TrainedModel | None
+) -> TrainedModel:
+    """Train the stage; replicas other than the first take its model from the workspace.
+
+    Raises:
+        MachineError: this replica does not see the first one's model.
+    """
+    if context.replicas.is_first:
+        trained = _train_stage(context, stage, subsets, before)
+        context.replicas.wait()
+        return trained
+    if stage.name == "fine-tune" or context.trial.augmentation(stage.name):
+        _TRAINERS[stage.name](context, stage, starting_model(context, before), subsets)
+    context.replicas.wait()
+    deadline = time.monotonic() + _VISIBLE_S
+    while (model := run_dir.load_stage(context.folder(stage.name))) is None:
+        if time.monotonic() > deadline:
+            raise MachineError(
+                "the model that the first replica has written is not visible here",
+                where=str(context.folder(stage.name)),
+                remedy="check that this is the same folder on every node, and run the same command again",
+            )
+        time.sleep(0.5)
+    return model
 
 
 def _train_stage(
@@ -103,7 +139,7 @@ def _train_stage(
     start = time.monotonic()
     run_dir.remove_partial_files(context.folder(stage.name))
     model = starting_model(context, before)
-    outcome = (_train_top if stage.name == "top" else _fine_tune)(context, stage, model, subsets)
+    outcome = _TRAINERS[stage.name](context, stage, model, subsets)
     trained = _describe(context, stage, model, outcome, subsets, before, time.monotonic() - start)
     run_dir.save_stage(trained, model, context.folder(stage.name))
     context.progress.log(f"{context.trial.name} {stage.name}: {_summary(trained.evaluation)}; {trained.seconds:.0f} s")
@@ -153,7 +189,10 @@ def _fit_on_images(
 ) -> _Outcome:
     validation, test = subsets["validation"].examples, subsets["test"].examples
     train = _augmented(context, stage, subsets)
-    history = fit(state, train, validation, context.fit_config(stage), context.progress)
+    config = replace(context.fit_config(stage), replicas=context.replicas)
+    history = fit(state, train, validation, config, context.progress)
+    if not context.replicas.is_first:
+        return _Outcome(history, np.empty(0), np.empty(0))
     return _outcome(context, state, history, validation, test)
 
 
@@ -196,8 +235,11 @@ def _fine_tune(
     left_alone, _ = networks.split_model(body, stage.from_layer or context.network.unfreezes_from)
     state = _train_state(context, networks.logits_part(model), forward, variables)
     state = replace(state, head_variables=tuple(top.trainable_variables))
-    with _frozen(left_alone):
+    with _frozen(left_alone), _normalizing_together(body, context.replicas):
         return _fit_on_images(context, stage, state, subsets)
+
+
+_TRAINERS = {"top": _train_top, "fine-tune": _fine_tune}
 
 
 @contextmanager
@@ -211,6 +253,20 @@ def _frozen(layers: Sequence[Any]) -> Iterator[None]:
     finally:
         for layer, trainable in zip(layers, before, strict=True):
             layer.trainable = trainable
+
+
+@contextmanager
+def _normalizing_together(body: keras.Model, replicas: Replicas) -> Iterator[None]:
+    """Let batch norms that are trained see the whole batch, of which each replica has a share."""
+    norms = [layer for layer in body.layers if type(layer).__name__ == "BatchNormalization"]
+    before = [norm.synchronized for norm in norms]
+    for norm in norms:
+        norm.synchronized = norm.synchronized or replicas.count > 1
+    try:
+        yield
+    finally:
+        for norm, synchronized in zip(norms, before, strict=True):
+            norm.synchronized = synchronized
 
 
 def _train_state(

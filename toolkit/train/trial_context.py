@@ -20,6 +20,7 @@ from toolkit.experiment.training_schema import StageConfig, Trial
 from toolkit.progress import Progress
 from toolkit.train import run_dir
 from toolkit.train.fitting.loop import Examples, FitConfig
+from toolkit.train.fitting.replicas import ALONE, Replicas
 from toolkit.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ class TrialContext:
     """"imagenet", "none" or the path of a file."""
     run: str
     on_epoch_end: EpochCallback
+    replicas: Replicas = ALONE
+    """The processes that train on images together; everything else is done by the first."""
 
     def folder(self, stage: str) -> Path:
         """Return the folder of a stage."""
@@ -173,11 +176,16 @@ def class_weight_array(requested: str | Mapping[str, float], split: Split) -> np
 
 
 def load_subsets(context: TrialContext) -> dict[str, SubsetArrays]:
-    """The images of every part."""
+    """The images of every part; the first replica decodes those that are not cached."""
+    if not context.replicas.is_first:
+        context.replicas.wait()
     listed = data.read_manifest(context.split, context.workspace)
-    return {
+    subsets = {
         subset: _load_part(context, [image for image in listed if image.subset == subset]) for subset in data.SUBSETS
     }
+    if context.replicas.is_first:
+        context.replicas.wait()
+    return subsets
 
 
 def starting_model(context: TrialContext, before: TrainedModel | None) -> keras.Model:

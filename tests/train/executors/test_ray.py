@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 PATIENCE_S = 240
 """How long a node may take to start on a machine that has much else to do."""
-SECOND = "127.0.0.2"
+SECOND, THIRD = "127.0.0.2", "127.0.0.3"
 
 
 class Cluster:
@@ -68,9 +68,9 @@ class Cluster:
         """The node that the driver is on."""
         return self.start("--head", f"--port={self.address.rpartition(':')[2]}", "--include-dashboard=false")
 
-    def start_second(self) -> subprocess.Popen[bytes]:
+    def start_second(self, address: str = SECOND) -> subprocess.Popen[bytes]:
         """Another one, by another address of this machine."""
-        return self.start(f"--address={self.address}", f"--node-ip-address={SECOND}")
+        return self.start(f"--address={self.address}", f"--node-ip-address={address}")
 
     def end(self) -> None:
         for node in reversed(self._nodes):
@@ -164,6 +164,47 @@ def test_every_trial_ends_once_when_a_node_loses_power(cluster: Cluster, sweep: 
 
 def _figures(model: TrainedModel) -> list[float]:
     return [round(epoch.loss, 4) for epoch in model.history]
+
+
+class ReplacingNode(Silent):
+    """Ends a node in the middle of fine-tuning, and starts another one."""
+
+    def __init__(self, cluster: Cluster, node: subprocess.Popen[bytes]) -> None:
+        super().__init__()
+        self._cluster: Cluster | None = cluster
+        self._node = node
+
+    def log(self, text: str) -> None:
+        super().log(text)
+        if self._cluster is not None and "fine-tune: epoch 2/" in text:
+            cut_power(self._node)
+            self._cluster.start_second(THIRD)
+            self._cluster = None
+
+
+@pytest.mark.sweeps
+@pytest.mark.timeout(900)
+def test_two_workers_train_as_one_though_a_node_is_replaced(cluster: Cluster, sweep: Sweep, tmp_path: Path) -> None:
+    sweep.change("epochs = 3\nlearning_rate = 0.003", "epochs = 8\npatience = 8\nlearning_rate = 0.003")
+    cluster.start_head()
+    progress = ReplacingNode(cluster, cluster.start_second())
+    options = SweepOptions(executor="ray", address=cluster.address, workers=2)
+    together = sweep.train(progress, sweep_options=options)
+    assert together.failed == (), together.failed
+    assert any("begins again" in line for line in progress.messages), progress.messages
+    (going_on,) = (line for line in progress.messages if "fine-tune: resuming after epoch" in line)
+    assert int(going_on.split("epoch ")[1].split()[0]) >= 2
+    alone = sweep.train(workspace=Workspace(tmp_path / "alone"))
+    for one, other in zip(together.models, alone.models, strict=True):
+        assert [epoch.loss for epoch in one.history] == pytest.approx([epoch.loss for epoch in other.history], abs=1e-4)
+
+
+@pytest.mark.sweeps
+@pytest.mark.timeout(600)
+def test_more_workers_than_cpus_are_refused(cluster: Cluster, sweep: Sweep) -> None:
+    cluster.start_head()
+    with pytest.raises(MachineError, match="3 processes need 3 CPUs, and the cluster has 1"):
+        sweep.train(sweep_options=SweepOptions(executor="ray", address=cluster.address, workers=3))
 
 
 @pytest.mark.sweeps

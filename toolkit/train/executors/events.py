@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
 from time import monotonic
@@ -23,6 +23,7 @@ from toolkit.errors import Problem, ToolkitError
 from toolkit.experiment.schema import Experiment
 from toolkit.experiment.training_schema import Stage, Trial
 from toolkit.progress import Task
+from toolkit.train.fitting.replicas import ReplicaPlace
 from toolkit.workspace import Workspace
 
 SECONDS_BETWEEN_STEPS = 0.5
@@ -38,6 +39,8 @@ class TrainRequest:
     split: Split
     workspace: Workspace
     last: Stage | None = None
+    place: ReplicaPlace | None = None
+    """Which of several replicas the reader is; None: the only one."""
 
     def to_json(self) -> str:
         """Return one line. Paths are absolute, because the reader may have another working directory."""
@@ -49,6 +52,7 @@ class TrainRequest:
                 "split": _SPLIT.dump_python(self.split, mode="json"),
                 "workspace": str(self.workspace.root.absolute()),
                 "last": self.last,
+                "place": asdict(self.place) if self.place else None,
             }
         )
 
@@ -62,6 +66,7 @@ class TrainRequest:
             split=_SPLIT.validate_python(content["split"]),
             workspace=Workspace(Path(content["workspace"])),
             last=content["last"],
+            place=ReplicaPlace(tuple(place["addresses"]), place["index"]) if (place := content["place"]) else None,
         )
 
 

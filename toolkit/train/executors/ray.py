@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,24 +21,21 @@ from importlib.util import find_spec
 from typing import Any
 
 from toolkit.errors import MachineError, Problem
-from toolkit.experiment import compute_profiles
 from toolkit.progress import Progress
 from toolkit.system.cpu_quota import available_cpus
 from toolkit.train.executors import parallelism
 from toolkit.train.executors.base import TrialListener
-from toolkit.train.executors.events import Done, Failed, Log, TrainRequest, read, write
-from toolkit.train.executors.process import STOP_S, TrainingProcess
-from toolkit.train.executors.ray_nodes import Node, check_nodes, node_name, unshared, workspace_mark
+from toolkit.train.executors.events import Done, Failed, Log, TrainRequest, read
+from toolkit.train.executors.process import STOP_S
+from toolkit.train.executors.ray_nodes import Node, check_nodes, workspace_mark
+from toolkit.train.executors.ray_replicas import cpus_per_replica, train_together
+from toolkit.train.executors.ray_task import TrialDied, train_on_node
 
 RETRIES = 4
 """How often a trial is begun again after its node or process died."""
 _OBJECTS_BYTES = 100_000_000
 """Ray's shared memory of a cluster of our own: only a few lines pass through it."""
 _POLL_S = 0.3
-
-
-class TrialDied(Exception):  # noqa: N818 - what happened
-    """The training process ended before its trial did; the argument is a Failed as a line."""
 
 
 class Mailbox:
@@ -61,9 +57,9 @@ class Mailbox:
 class RayExecutor:
     """Trains on the cluster at `address`; unset: at RAY_ADDRESS, or on one of this machine alone, ended afterwards."""
 
-    def __init__(self, *, address: str | None, profile: str | None, progress: Progress) -> None:
+    def __init__(self, *, address: str | None, profile: str | None, progress: Progress, workers: int = 1) -> None:
         self._address = address or os.environ.get("RAY_ADDRESS")
-        self._profile, self._progress = profile, progress
+        self._profile, self._progress, self._workers = profile, progress, workers
 
     def run(self, requests: Sequence[TrainRequest], listener: TrialListener) -> None:
         """Train all.
@@ -80,16 +76,16 @@ class RayExecutor:
         with _cluster(self._address), workspace_mark(workspace) as mark:
             nodes = check_nodes(requests, mark)
             self._progress.log(f"Ray: {', '.join(node.describe() for node in nodes)}")
-            _Sweep(requests, listener, self._profile, mark).work(nodes)
+            _Sweep(requests, listener, self._profile, mark, self._workers).work(nodes)
 
 
 class _Sweep:
     """Running tasks and their events."""
 
     def __init__(
-        self, requests: Sequence[TrainRequest], listener: TrialListener, profile: str | None, mark: str
+        self, requests: Sequence[TrainRequest], listener: TrialListener, profile: str | None, mark: str, workers: int
     ) -> None:
-        self._requests, self._listener = requests, listener
+        self._requests, self._listener, self._workers = requests, listener, workers
         self._profile, self._mark = profile, mark
         self._attempts: dict[int, str] = {}
         self._mailbox = _beside_the_driver(Mailbox)
@@ -99,7 +95,8 @@ class _Sweep:
         import ray
 
         networks = [request.trial.network for request in self._requests]
-        places = {self._submit(place, nodes): place for place in interleave(networks)}
+        submit = self._submit if self._workers == 1 else self._submit_replicas
+        places = {submit(place, nodes): place for place in interleave(networks)}
         try:
             while places:
                 ready, _ = ray.wait(list(places), timeout=_POLL_S)
@@ -130,6 +127,19 @@ class _Sweep:
         )
         return task.remote(request.to_json(), place, cpus, self._profile, self._mark, self._mailbox)
 
+    def _submit_replicas(self, place: int, nodes: Sequence[Node]) -> Any:
+        """A task that waits until all replicas of a trial have room at once."""
+        import ray
+
+        request = self._requests[place]
+        cpus = cpus_per_replica(nodes, self._workers)
+        needed = parallelism.needed_bytes(request.experiment, request.trial)
+        memory = min(needed, *(int(node.memory_bytes * cpus / node.cpus) for node in nodes))
+        task = ray.remote(train_together).options(name=request.trial.name, num_cpus=0, max_retries=0)
+        return task.remote(
+            request.to_json(), place, cpus, self._profile, self._mark, self._mailbox, self._workers, memory
+        )
+
     def _listen(self) -> None:
         import ray
 
@@ -155,35 +165,6 @@ class _Sweep:
             return _lost(self._requests[place], error)
         except ray.exceptions.RayError as error:
             return _lost(self._requests[place], error)
-
-
-def train_on_node(text: str, place: int, cpus: float, profile: str | None, mark: str, mailbox: Any) -> bytes:
-    """The task: start a training process here, pass its events on, give its outcome as a line.
-
-    Raises:
-        TrialDied: the process ended in the middle; Ray begins the trial again.
-    """
-    import ray
-
-    request, attempt = TrainRequest.from_json(text), secrets.token_hex(8)
-    node = node_name()
-    if problems := unshared(request, mark, node):
-        raise TrialDied(write(Failed("MachineError", problems)))
-    sent = mailbox.put.remote(place, attempt, node, [])
-    chosen = compute_profiles.select_profile(profile, request.trial.network, request.workspace)
-    process = TrainingProcess(chosen, {"TF_NUM_INTRAOP_THREADS": str(max(1, int(cpus))), **os.environ})
-    try:
-        process.give(request)
-        while (events := process.read_events()) is not None:
-            outcomes = [event for event in events if isinstance(event, Done | Failed)]
-            if lines := [write(event) for event in events if not isinstance(event, Done | Failed)]:
-                sent = mailbox.put.remote(place, attempt, node, lines)
-            if outcomes:
-                ray.get(sent)  # whatever was sent before it has come too
-                return write(outcomes[0])
-        raise TrialDied(write(process.death(f"{request.trial.name} on {node}")))
-    finally:
-        process.stop()
 
 
 def interleave(networks: Sequence[str]) -> list[int]:

@@ -34,6 +34,7 @@ from toolkit.train.executors.events import (
 )
 from toolkit.train.executors.parallelism import OUT_OF_MEMORY_REMEDY
 from toolkit.train.file_lock import file_lock
+from toolkit.train.fitting.replicas import connect
 from toolkit.train.trial import train_trial
 
 GRACE_S = 10.0
@@ -74,6 +75,7 @@ def train(request: TrainRequest, send: Callable[[Event], None]) -> Done | Failed
                 EventProgress(send),
                 last=request.last,
                 on_epoch_end=lambda run, epoch: send(EpochDone(run, epoch)),
+                replicas=connect(request.place),
             )
     except ToolkitError as error:
         return Failed(type(error).__name__, error.problems)
@@ -139,8 +141,9 @@ def _sender_to(stream: BinaryIO) -> Callable[[Event], None]:
 
 
 def _lock(request: TrainRequest) -> Path:
-    """One for each trial on one split."""
-    name = hashing.sha256_json([request.trial.model_dump(mode="json"), request.split.digest])
+    """One for each trial on one split, and for each replica."""
+    names = [request.trial.model_dump(mode="json"), request.split.digest]
+    name = hashing.sha256_json([*names, request.place.index] if request.place else names)
     return request.workspace.folder("cache", "locks") / name
 
 

@@ -22,6 +22,7 @@ from toolkit.system.cpu_quota import available_cpus
 from toolkit.train import sanity_checks
 from toolkit.train.fitting import checkpoint
 from toolkit.train.fitting.optimizer import StageOptimizer
+from toolkit.train.fitting.replicas import ALONE, Replicas
 from toolkit.train.metrics import dispatch
 
 if TYPE_CHECKING:
@@ -92,6 +93,8 @@ class FitConfig:
     """Hears of every epoch once the checkpoint holds it."""
     mixup: float = 0.0
     """The alpha of mixup; 0: none."""
+    replicas: Replicas = ALONE
+    """The processes that train it together."""
 
     @property
     def epochs(self) -> int:
@@ -137,9 +140,10 @@ def fit(
     optimizer = StageOptimizer(config.stage, state.variables, state.head_variables)
     variables = tf_compat.state(state.model)
     history = checkpoint.restore(config.checkpoint, variables, optimizer.variables)
+    config.replicas.separate_randomness(variables)
     if history.epochs:
         progress.log(f"  {config.title}: resuming after epoch {len(history.epochs)} of {config.epochs}")
-    step = training_step(state, optimizer)
+    step = training_step(state, optimizer, config.replicas)
     steps_per_epoch = math.ceil(len(train.labels) / config.batch_size)
     with progress.track(f"{config.title}, images", (config.epochs - len(history.epochs)) * len(train.labels)) as task:
         while not history.enough(config.epochs, config.stage.patience):
@@ -154,7 +158,8 @@ def fit(
                 if config.stage.patience is None or epoch.val_loss < history.best_loss:
                     history.best_loss, history.best_epoch = epoch.val_loss, epoch.number
                     history.best = [np.array(tf_compat.array(variable)) for variable in variables]
-            checkpoint.save(config.checkpoint, history, variables, optimizer.variables, averaged=optimizer.averages)
+            if config.replicas.is_first:
+                checkpoint.save(config.checkpoint, history, variables, optimizer.variables, averaged=optimizer.averages)
             config.on_epoch_end(epoch)
             progress.log(_line(config, epoch, len(train.labels)))
     for variable, value in zip(variables, history.best, strict=True):
@@ -198,8 +203,11 @@ def mixed(
     return first, second, third
 
 
-def training_step(state: TrainState, optimizer: StageOptimizer) -> Callable[..., Any]:
-    """One batch: logits by `forward`, weighted mean loss, gradients, update; gives that loss and the logits."""
+def training_step(state: TrainState, optimizer: StageOptimizer, replicas: Replicas = ALONE) -> Callable[..., Any]:
+    """One batch: logits by `forward`, weighted mean loss, gradients, update; gives that loss and the logits.
+
+    With several replicas, inputs and logits are of this one's share, and its weights count its part in the batch.
+    """
     tf = start_tensorflow()
     losses_of = state.head.losses()
     sparse = state.head.loss_name == "sparse-categorical"
@@ -209,10 +217,14 @@ def training_step(state: TrainState, optimizer: StageOptimizer) -> Callable[...,
 
     @tf.function(input_signature=signature)  # type: ignore[untyped-decorator]  # tensorflow ships no types
     def step(inputs: Any, targets: Any, weights: Any) -> Any:
-        with tf.GradientTape() as tape:
-            logits = state.forward(inputs)
-            loss = tf.reduce_mean(losses_of(targets, logits) * weights)
-        gradients = tape.gradient(loss, tf_compat.tensors(state.variables))
+        def gradients_of_share() -> Any:
+            with tf.GradientTape() as tape:
+                logits = state.forward(inputs)
+                loss = tf.reduce_mean(losses_of(targets, logits) * weights)
+            gradients = tape.gradient(loss, tf_compat.tensors(state.variables))
+            return replicas.add([loss, *gradients]), logits
+
+        (loss, *gradients), logits = replicas.run(gradients_of_share)
         optimizer.apply(gradients)
         return loss, logits
 
@@ -232,28 +244,33 @@ def _train_epoch(
     state: TrainState, step: Callable[..., Any], train: Examples, config: FitConfig, number: int, task: Task
 ) -> _Figures:
     """Every training image once."""
-    start, seen, loss_sum, correct = time.monotonic(), 0, 0.0, 0
+    start, seen, loss_sum, own, correct = time.monotonic(), 0, 0.0, 0, 0
+    replicas = config.replicas
     targets = state.head.targets(train.labels, len(state.class_weights))
     weights = state.head.weights(train.labels, state.class_weights)
     order = shuffled(len(targets), config.batch_size, seed=config.seed, stage=config.stage.name, epoch=number)
-    with closing(train.batches(order, number)) as coming:
+    with closing(train.batches(map(replicas.share, order), number)) as coming:
         for place, (batch, inputs) in enumerate(coming):
             seed = [config.seed, _STAGE_SEEDS[config.stage.name], number, place]
-            loss, logits = step(*mixed(inputs, targets[batch], weights[batch], alpha=config.mixup, seed=seed))
-            seen += len(batch)
-            loss_sum += float(loss) * len(batch)
-            correct += int(dispatch.is_correct(logits.numpy(), train.labels[batch]).sum())
-            note = _note(config, number, seen, loss_sum, correct, len(targets), time.monotonic() - start)
-            task.advance(len(batch), note)
+            size = min(config.batch_size, len(targets) - seen)
+            counted = weights[batch] * replicas.weight(size)
+            loss, logits = step(*mixed(inputs, targets[batch], counted, alpha=config.mixup, seed=seed))
+            seen += size
+            loss_sum += float(loss) * size
+            if replicas.weight(size):
+                own += len(batch)
+                correct += int(dispatch.is_correct(logits.numpy(), train.labels[batch]).sum())
+            note = _note(config, number, seen, loss_sum, correct / max(own, 1), len(targets), time.monotonic() - start)
+            task.advance(size, note)
     sanity_checks.raise_on_nan(loss_sum, "loss", number, config.title)
-    return _Figures(start, loss_sum / seen, correct / seen)
+    return _Figures(start, loss_sum / seen, replicas.total(correct) / seen)
 
 
 def _judge_epoch(
     state: TrainState, validation: Examples, config: FitConfig, figures: _Figures, number: int, rate: float
 ) -> Epoch:
     """The validation images, with the weights as they are now."""
-    logits = state.predict(validation.inputs, config.batch_size)
+    logits = config.replicas.predict(state.predict, validation.inputs, config.batch_size)
     val_loss = dispatch.cross_entropy(logits, validation.labels, state.head.loss_name)
     sanity_checks.raise_on_nan(val_loss, "validation loss", number, config.title)
     return Epoch(
@@ -268,12 +285,14 @@ def _judge_epoch(
     )
 
 
-def _note(config: FitConfig, number: int, seen: int, loss_sum: float, correct: int, total: int, seconds: float) -> str:
+def _note(
+    config: FitConfig, number: int, seen: int, loss_sum: float, accuracy: float, total: int, seconds: float
+) -> str:
     """What stands beside the bar: epoch, speed, loss, accuracy and the time left in the stage."""
     left = ((config.epochs - number + 1) * total - seen) * seconds / seen
     return (
         f"epoch {number}/{config.epochs}, {seen / seconds:.0f} images/s, loss {loss_sum / seen:.3f}, "
-        f"accuracy {correct / seen:.3f}, {left:.0f} s left"
+        f"accuracy {accuracy:.3f}, {left:.0f} s left"
     )
 
 
