@@ -35,7 +35,9 @@ Shell = Callable[[str], str]
 
 
 def run(*argv: str | Path, stdin: str | None = None) -> str:
-    return subprocess.run(argv, check=True, input=stdin, stdout=subprocess.PIPE, text=True).stdout  # pytest shows stderr
+    return subprocess.run(
+        argv, check=True, input=stdin, stdout=subprocess.PIPE, text=True
+    ).stdout  # pytest shows stderr
 
 
 @pytest.fixture(scope="module", params=list(PYTHONS))
