@@ -66,10 +66,10 @@ def test_replicas_train_as_one_process_does(
     """With 12 images in batches of 5, one of three replicas gets none of the last batch."""
     sweep.change("batch_size = 4", f"batch_size = {batch_size}")
     sweep.change('name = "fine-tune"', f'name = "fine-tune"\nbatch_norm = "{norm}"')
-    told = train_with_replicas(sweep.requests()[0], count)
-    assert [type(events[-1]) for events in told] == [Done] * count, [events[-1] for events in told]
-    together = models(told[0], workspace)
-    assert [models(events, workspace) for events in told[1:]] == [together] * (count - 1)
+    events_of = train_with_replicas(sweep.requests()[0], count)
+    assert [type(events[-1]) for events in events_of] == [Done] * count, [events[-1] for events in events_of]
+    together = models(events_of[0], workspace)
+    assert [models(events, workspace) for events in events_of[1:]] == [together] * (count - 1)
     alone = sweep.trained_here(Workspace(workspace.root / "alone"))[:2]
     for one, other in zip(together, alone, strict=True):
         assert [epoch.number for epoch in one.history] == [epoch.number for epoch in other.history]
@@ -83,10 +83,10 @@ def test_replicas_train_as_one_process_does(
 def test_replicas_resume_from_the_checkpoint_of_the_first(sweep: Sweep, workspace: Workspace) -> None:
     request = sweep.requests()[0]
     train_with_replicas(replace(request, last="top"), 2)
-    told = train_with_replicas(request, 2)
-    texts = [event.text for event in told[0] if isinstance(event, Log)]
+    events_of = train_with_replicas(request, 2)
+    texts = [event.text for event in events_of[0] if isinstance(event, Log)]
     assert any("trained already, skipped" in text for text in texts), texts
-    assert [model.stage for model in models(told[0], workspace)] == ["top", "fine-tune"]
+    assert [model.stage for model in models(events_of[0], workspace)] == ["top", "fine-tune"]
 
 
 def test_shares_of_a_batch_are_all_of_it() -> None:

@@ -38,9 +38,9 @@ def cpus_per_replica(nodes: Sequence[Node], workers: int) -> int:
     for cpus in range(parallelism.CPUS_PER_TRIAL, 0, -1):
         if sum(int(node.cpus) // cpus for node in nodes) >= workers:
             return cpus
-    room = sum(int(node.cpus) for node in nodes)
+    available = sum(int(node.cpus) for node in nodes)
     raise MachineError(
-        f"{workers} processes need {workers} CPUs, and the cluster has {room}",
+        f"{workers} processes need {workers} CPUs, and the cluster has {available}",
         where="--workers",
         remedy="start more nodes: ray start --address HOST:PORT, or use fewer workers",
     )
