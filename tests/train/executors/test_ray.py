@@ -191,7 +191,7 @@ def test_two_workers_train_as_one_though_a_node_is_replaced(cluster: Cluster, sw
     options = SweepOptions(executor="ray", address=cluster.address, workers=2)
     together = sweep.train(progress, sweep_options=options)
     assert together.failed == (), together.failed
-    assert any("begins again" in line for line in progress.messages), progress.messages
+    assert any("starting again" in line for line in progress.messages), progress.messages
     (going_on,) = (line for line in progress.messages if "fine-tune: resuming after epoch" in line)
     assert int(going_on.split("epoch ")[1].split()[0]) >= 2
     alone = sweep.train(workspace=Workspace(tmp_path / "alone"))
