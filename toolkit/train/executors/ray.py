@@ -135,7 +135,9 @@ class _Sweep:
         cpus = cpus_per_replica(nodes, self._workers)
         needed = parallelism.needed_bytes(request.experiment, request.trial)
         memory = min(needed, *(int(node.memory_bytes * cpus / node.cpus) for node in nodes))
-        task = ray.remote(train_together).options(name=request.trial.name, num_cpus=0, max_retries=0)
+        task = ray.remote(train_together).options(
+            name=request.trial.name, num_cpus=0, max_retries=0, scheduling_strategy=_drivers_node()
+        )
         return task.remote(
             request.to_json(), place, cpus, self._profile, self._mark, self._mailbox, self._workers, memory
         )
@@ -189,10 +191,16 @@ def _lost(request: TrainRequest, error: Exception) -> Failed:
 def _beside_the_driver(kind: type[Mailbox]) -> Any:
     """The actor, on this node whatever happens to others."""
     import ray
+
+    return ray.remote(kind).options(num_cpus=0, scheduling_strategy=_drivers_node()).remote()
+
+
+def _drivers_node() -> Any:
+    """What places an actor or a task on this node, whose end ends the sweep anyway."""
+    import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    return ray.remote(kind).options(num_cpus=0, scheduling_strategy=here).remote()
+    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
 
 
 @contextmanager
