@@ -230,7 +230,7 @@ def test_import_model_names_an_output_of_class_numbers(import_file: Any, tmp_pat
     model.graph.node[-1].CopyFrom(onnx.helper.make_node("ArgMax", ["scores"], ["shares"], axis=1))
     model.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.INT64
     onnx.save(model, file)
-    with pytest.raises(DataError, match=r"numbers of type i64, not probabilities[\s\S]*without the ArgMax"):
+    with pytest.raises(DataError, match=r"values of type i64, not probabilities[\s\S]*without the final ArgMax"):
         import_file(file)
 
 

@@ -202,7 +202,7 @@ def test_scan_folder_explains_a_class_beside_the_subsets(tmp_path: Path) -> None
 
 def test_scan_folder_explains_classes_that_differ_by_a_space(tmp_path: Path) -> None:
     scan = scan_folder(classes(tmp_path, "cat", "cat ", "dog"))
-    assert "'cat' and 'cat ' look like one class; they differ only by a space" in problems(scan)
+    assert "'cat' and 'cat ' look like one class; they differ only by a leading or trailing space" in problems(scan)
 
 
 def test_scan_folder_explains_classes_that_differ_in_encoding(tmp_path: Path) -> None:

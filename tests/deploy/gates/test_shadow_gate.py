@@ -169,7 +169,7 @@ def test_labels_that_come_in_decide_on_accuracy(
     assert {*asked} == {(candidate.name, serving_release)}
     assert len(asked) == 3, "it waits for labels"
     assert bool(result.failed) == (decision == REFUSED)
-    assert "labeled captures are answered right, 15 by the serving release" in run.reason
+    assert "labeled captures are classified correctly, 15 by the serving release" in run.reason
 
 
 def test_a_decision_stands_whatever_is_seen_later() -> None:

@@ -63,7 +63,7 @@ def test_golden_takes_the_cpu_and_says_so_when_told_auto(run: Command, release: 
     assert answer.document["notes"][0].startswith(
         "AUTO chose the CPU: this OpenVINO does not drive a Neural Compute Stick"
     )
-    assert "note: AUTO took the CPU" in answer.talk
+    assert "note: AUTO chose the CPU" in answer.talk
 
 
 def test_golden_says_so_when_the_answer_is_no_number(run: Command, release: Path) -> None:

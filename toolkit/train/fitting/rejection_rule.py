@@ -24,7 +24,7 @@ def fit_rejection(logits: np.ndarray, labels: np.ndarray, error: float, temperat
 
     A threshold counts as such if the upper end of the one-sided 80 % interval of its error rate (Clopper and Pearson,
     Biometrika 1934) is at most `error`, so that a threshold from few images stays cautious: for an error of 0.02 it takes
-    at least 80 validation images that are answered rightly.
+    at least 80 validation images that are answered correctly.
 
     Args:
         logits: Of the validation images, [n, outputs], one label each.
@@ -63,7 +63,7 @@ def warning_for(rule: Rejection | None, images: int) -> str:
     needed = math.ceil(math.log(1 - CONFIDENCE) / math.log(1 - rule.error))
     return (
         f'every image is answered "unknown": an error rate of {rule.error:g} takes at least {needed} validation images '
-        f"that are answered rightly, and there are {images} validation images"
+        f"that are answered correctly, and there are {images} validation images"
     )
 
 
