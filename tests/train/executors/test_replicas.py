@@ -57,9 +57,7 @@ def models(events: list[Event], workspace: Workspace) -> list[TrainedModel]:
 
 
 @pytest.mark.sweeps
-@pytest.mark.parametrize(
-    ("count", "batch_size", "norm"), [(2, 4, "inference"), (3, 5, "inference"), (2, 4, "training")]
-)
+@pytest.mark.parametrize(("count", "batch_size", "norm"), [(3, 5, "inference"), (2, 4, "training")])
 def test_replicas_train_as_one_process_does(
     count: int, batch_size: int, norm: str, sweep: Sweep, workspace: Workspace
 ) -> None:
