@@ -95,7 +95,8 @@ def train_trial(
     subsets: dict[str, SubsetArrays] = {}
     for stage in trial.stages[: names.index(last) + 1 if last in names else None]:
         model = run_dir.load_stage(context.folder(stage.name))
-        if replicas.of_first(model is not None) and model is not None:
+        if replicas.of_first(model is not None):
+            model = model or _model_of_first(context, stage)
             progress.log(f"{trial.name} {stage.name}: trained already, skipped ({_summary(model.evaluation)})")
         else:
             subsets = subsets or load_subsets(context)
@@ -108,11 +109,7 @@ def train_trial(
 def _train_with_replicas(
     context: TrialContext, stage: StageConfig, subsets: dict[str, SubsetArrays], before: TrainedModel | None
 ) -> TrainedModel:
-    """Train the stage; replicas other than the first take its model from the workspace.
-
-    Raises:
-        MachineError: this replica does not see the first one's model.
-    """
+    """Train the stage; replicas other than the first take its model from the workspace."""
     if context.replicas.is_first:
         trained = _train_stage(context, stage, subsets, before)
         context.replicas.wait()
@@ -120,6 +117,15 @@ def _train_with_replicas(
     if stage.name == "fine-tune" or context.trial.augmentation(stage.name):
         _TRAINERS[stage.name](context, stage, starting_model(context, before), subsets)
     context.replicas.wait()
+    return _model_of_first(context, stage)
+
+
+def _model_of_first(context: TrialContext, stage: StageConfig) -> TrainedModel:
+    """Return the model that the first replica has written, once this one sees it.
+
+    Raises:
+        MachineError: it does not become visible.
+    """
     deadline = time.monotonic() + _VISIBLE_S
     while (model := run_dir.load_stage(context.folder(stage.name))) is None:
         if time.monotonic() > deadline:
