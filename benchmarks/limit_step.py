@@ -13,8 +13,7 @@ from collections.abc import Callable
 
 from toolkit import networks
 from toolkit.networks.inspection import inspect_model
-from toolkit.progress import Silent
-from toolkit.train.tuning.worker import Workload, main
+from toolkit.train.tuning.worker import Workload, assemble, main
 
 EDGE = 3072
 """Rows and columns of the matrices."""
@@ -23,15 +22,7 @@ EDGE = 3072
 def prepare(workload: Workload) -> Callable[[int], None]:
     """Return a function that multiplies matrices with the operations of one training step on so many images."""
     tf = networks.start_tensorflow()
-    model = networks.assemble(
-        networks.find_network(workload.network),
-        networks.find_head("softmax", 2),
-        size=(workload.edge, workload.edge),
-        classes=2,
-        hidden=tuple(workload.hidden),
-        weights="none",
-        progress=Silent(),
-    )
+    model = assemble(workload)
     operations = 6 * inspect_model(model).multiply_adds
     matrix = tf.random.stateless_uniform((EDGE, EDGE), (0, 0))
 

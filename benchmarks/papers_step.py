@@ -7,8 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from toolkit import networks
-from toolkit.progress import Silent
-from toolkit.train.tuning.worker import Workload, main
+from toolkit.train.tuning.worker import Workload, assemble, main
 
 
 def prepare(piece: Workload) -> Callable[[int], None]:
@@ -17,15 +16,7 @@ def prepare(piece: Workload) -> Callable[[int], None]:
     import keras
 
     keras.utils.set_random_seed(0)
-    model = networks.assemble(
-        networks.find_network(piece.network),
-        networks.find_head("softmax", 2),
-        size=(piece.edge, piece.edge),
-        classes=2,
-        hidden=tuple(piece.hidden),
-        weights="none",
-        progress=Silent(),
-    )
+    model = assemble(piece)
     model.compile(optimizer=keras.optimizers.Adam(0.001), loss="categorical_crossentropy", metrics=["accuracy"])
     draw = np.random.default_rng(0)
 

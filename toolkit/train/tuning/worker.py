@@ -110,17 +110,7 @@ def prepare(workload: Workload) -> Callable[[int], None]:
     import keras
 
     keras.utils.set_random_seed(0)
-    head = networks.find_head("softmax", 2)
-    network = _network(workload)
-    model = networks.assemble(
-        network,
-        head,
-        size=(workload.edge, workload.edge),
-        classes=2,
-        hidden=tuple(workload.hidden),
-        weights=network.body or "none",
-        progress=Silent(),
-    )
+    head, network, model = networks.find_head("softmax", 2), _network(workload), assemble(workload)
     top = networks.head_part(model)
     features = networks.features_trained(model, network, normalizing=workload.normalizing, precision=workload.precision)
     variables = networks.fine_tuned_variables(model, network)
@@ -135,6 +125,20 @@ def prepare(workload: Workload) -> Callable[[int], None]:
     )
     optimizer = StageOptimizer(StageConfig(name="fine-tune", optimizer=workload.optimizer), variables)
     return _taking(training_step(state, optimizer), head, workload.edge)
+
+
+def assemble(workload: Workload) -> Any:
+    """Return the workload's network for two classes, with the weights of its own body or random ones."""
+    network = _network(workload)
+    return networks.assemble(
+        network,
+        networks.find_head("softmax", 2),
+        size=(workload.edge, workload.edge),
+        classes=2,
+        hidden=tuple(workload.hidden),
+        weights=network.body or "none",
+        progress=Silent(),
+    )
 
 
 def measure_throughput(step: Callable[[int], None], batch_size: int, seconds: float) -> list[float]:
