@@ -26,6 +26,7 @@ import openvino as ov
 from openvino import opset8 as ops
 
 from toolkit import hashing
+from toolkit.bundle.create import file_entries
 from toolkit.fleet.transfer.tree import DEVICE_CODE
 
 PYTHON = "/usr/bin/python3"
@@ -151,17 +152,12 @@ def make_bundle(folder: Path, head: int) -> Path:
     np.save(place / "golden/inputs.npy", draw.integers(0, 256, (4, 224, 224, 3), np.uint8))
     np.save(place / "golden/outputs.npy", np.random.default_rng(head).random((4, 2), np.float32))
     (place / "labels.txt").write_text("with_mask\nwithout_mask\n")
-    files = {
-        path.relative_to(place).as_posix(): {"sha256": hashing.sha256_file(path), "size_bytes": path.stat().st_size}
-        for path in sorted(place.rglob("*"))
-        if path.is_file()
-    }
     manifest = {
         "format": 1,
         "name": place.name,
         "precision": "fp32",
         "target": "cpu",
-        "files": files,
+        "files": file_entries(place),
         "labels": ["with_mask", "without_mask"],
         "input": {"height": 224, "width": 224, "layout": "NHWC", "type": "u8", "color": "RGB", "crop": "resize"},
         "output": {"kind": "softmax", "classes": 2},

@@ -107,7 +107,7 @@ def _fill(
     inputs, outputs = golden
     np.save(folder / "golden" / "inputs.npy", inputs)
     np.save(folder / "golden" / "outputs.npy", outputs)
-    manifest = _manifest(ir, model, split, len(inputs), outputs.shape[1]) | {**extra, "files": _files(folder)}
+    manifest = _manifest(ir, model, split, len(inputs), outputs.shape[1]) | {**extra, "files": file_entries(folder)}
     (folder / MANIFEST).write_bytes(hashing.canonical_json(manifest))
 
 
@@ -186,7 +186,8 @@ def _quantization(result: Quantization) -> dict[str, Any]:
     return dataclasses.asdict(result) | {"reverted": list(result.reverted)}
 
 
-def _files(folder: Path) -> dict[str, Mapping[str, Any]]:
+def file_entries(folder: Path) -> dict[str, Mapping[str, Any]]:
+    """Return the digest and size of each file below a folder, as a manifest lists them."""
     return {
         path.relative_to(folder).as_posix(): {"sha256": hashing.sha256_file(path), "size_bytes": path.stat().st_size}
         for path in sorted(folder.rglob("*"))
