@@ -70,7 +70,7 @@ def pull(
         try:
             result = deliver(root, descriptor, fetch, options, "pull", registry.channel, identity)
             if result["outcome"] != WAITING:
-                shutil.rmtree(incoming, ignore_errors=True)  # the next pull removes the rest
+                shutil.rmtree(incoming, ignore_errors=True)  # the next download removes what stays
             return result
         finally:
             _report(registry, root, name, sorted(identity.labels))
