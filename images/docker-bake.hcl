@@ -193,7 +193,7 @@ target "runners" {
   tags = ["${REGISTRY}/runner:${TAG}${suffix}"]
   labels = {
     "org.opencontainers.image.title"       = "runner"
-    "org.opencontainers.image.description" = "The device code with OpenVINO ${OPENVINO}: probe, verify, golden, bench, predict on a CPU"
+    "org.opencontainers.image.description" = "The device code with OpenVINO ${OPENVINO} and LiteRT: probe, verify, golden, bench, predict on a CPU"
   }
 }
 

@@ -34,7 +34,7 @@ from toolkit.store import Store
 from toolkit.workspace import Workspace
 
 from ..bench.conftest import adopted, drawn_split
-from ..bundles import sealed
+from ..bundles import copy_for_litert, sealed
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 
@@ -99,6 +99,18 @@ def test_deploy_sends_the_image_once_and_runs_every_gate_in_it(
     assert not second.failed, second.failed
     assert second.ok[device].sent_bytes < 100_000
     assert not status([device]).ok[device].drift
+
+
+def test_litert_bundle_passes_every_gate_in_the_image(device: Device, tiny_bundle: Path, tmp_path: Path) -> None:
+    place = replace(device, root=f"{device.root} and LiteRT")
+    litert = copy_for_litert(tiny_bundle, tmp_path)
+    result = deploy(litert, [place])
+    assert not result.failed, result.failed
+    assert "differs by" in result.ok[place].gates["golden"]
+    with connect(place) as shell:
+        folder = f"{place.root}/releases/{status([place]).ok[place].release}"
+        golden = json.loads(shell.run(in_runtime(place, folder, "golden", folder)).stdout)
+    assert (golden["ok"], golden["runtime"].split()[0]) == (True, "LiteRT")
 
 
 def test_rollback_goes_back_to_what_a_release_ran_in(device: Device, bundle: Path, other_bundle: Path) -> None:

@@ -16,6 +16,8 @@ import pytest
 import toolkit
 from toolkit import hashing
 
+from ..bundles import copy_for_litert
+
 REPOSITORY = Path(toolkit.__file__).parents[1]
 sys.path[:0] = [str(REPOSITORY / "images"), str(REPOSITORY / "images" / "inside")]
 
@@ -58,6 +60,14 @@ def open_bundle(tiny_bundle: Path) -> Path:
     for folder in changed:
         folder.chmod(folder.stat().st_mode | 0o055)
     return tiny_bundle
+
+
+@pytest.fixture(scope="session")
+def open_litert_bundle(open_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny bundle for LiteRT, where the image's user may read it."""
+    folder = tmp_path_factory.mktemp("litert")
+    folder.chmod(0o755)
+    return copy_for_litert(open_bundle, folder)
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from .test_versions import locked
+
 pytestmark = pytest.mark.engine
 
 PLATFORMS = ["linux/amd64", "linux/arm64"]
@@ -30,6 +32,7 @@ def test_probe_finds_the_runtime_of_its_own_platform(docker_run: Run, platform: 
     facts = json.loads(done.stdout)
     assert facts["machine"] == {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}[platform]
     assert facts["accelerators"] == ["CPU"]
+    assert facts["litert"] == locked("image-runner.txt", "ai-edge-litert")
     assert facts["writable"] is False
 
 
@@ -41,6 +44,15 @@ def test_golden_answers_are_repeated(docker_run: Run, open_bundle: Path, platfor
     assert answer["ok"]
     assert answer["top1_agreement"] == 1
     assert answer["count"] == 8
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_litert_repeats_the_answers_of_openvino(docker_run: Run, open_litert_bundle: Path, platform: str) -> None:
+    options = mounted(bundle=open_litert_bundle)
+    done = docker_run(IMAGE, "golden", "/bundle", platform=platform, options=options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    answer = json.loads(done.stdout)
+    assert (answer["ok"], answer["count"], answer["precision"]) == (True, 8, "f32")
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ def locked(file: str, project: str) -> str:
     return match.group(1)
 
 
-@pytest.mark.parametrize("project", ["numpy", "opencv-python-headless", "openvino"])
+@pytest.mark.parametrize("project", ["ai-edge-litert", "numpy", "opencv-python-headless", "openvino"])
 def test_runner_lock_has_the_versions_of_other_locks(project: str) -> None:
     assert locked("image-runner.txt", project) == locked("dev.txt", project) == locked("device.txt", project)
 
