@@ -1,4 +1,4 @@
-"""What every room's tests may ask for."""
+"""What the tests of every package may ask for."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def workspace(tmp_path: Path) -> Workspace:
 @pytest.fixture(scope="session")
 def local_fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[control.LocalFleet]:
     """Three devices behind real SSH servers, in a process of their own that ends with the tests."""
-    from toolkit.fleet.local_fleet import control  # not where only the train room is installed
+    from toolkit.fleet.local_fleet import control  # not where only the packages for training are installed
 
     workspace = Workspace(tmp_path_factory.mktemp("local-fleet"))
     try:

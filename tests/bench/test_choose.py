@@ -59,7 +59,7 @@ def test_choice_is_none_without_an_eligible_form() -> None:
 
 
 def variant_of(setup: Any, name: str, target: str = "cpu") -> Bundle:
-    """The room's bundle as another variant of the same model, with a file more."""
+    """The tests' bundle as another variant of the same model, with a file more."""
     part = setup.workspace.folder("bundles") / "part"
     shutil.copytree(setup.workspace.absolute(setup.bundle.path), part)
     manifest = json.loads((part / "manifest.json").read_bytes())

@@ -1,4 +1,4 @@
-"""Several queries in flight on the current OpenVINO; test_eras.py asks the same of the older ones."""
+"""Several queries in flight on the current OpenVINO; test_legacy_openvino.py asks the same of the older ones."""
 
 from __future__ import annotations
 

@@ -142,6 +142,7 @@ def test_collect_variants_refuses_what_cannot_be_published(
     [
         ((), "a release that is not signed has no statement"),
         (("--after", "canary"), "--fastest excludes --after"),
+        (("--batch", "1%,100%", "--sign", __file__), "--fastest excludes --batch"),
     ],
 )
 def test_publish_fastest_refuses_before_anything_is_sent(

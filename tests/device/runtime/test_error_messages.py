@@ -1,4 +1,4 @@
-"""Messages of the real plugins, and what is made of them; how each is known is in troubles.py."""
+"""Messages of the real plugins, and what is made of them; how each is known is in error_messages.py."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ READ = {
     "Failed to queue inference: ": "does not answer any more",
     "Failed to read output from FIFO: ": "does not answer any more",
 }
-"""Strings of libmyriadPlugin.so of 2021.4.2; tests/device/test_eras.py sees that they are in it."""
+"""Strings of libmyriadPlugin.so of 2021.4.2; tests/device/test_legacy_openvino.py sees that they are in it."""
 
 
 @pytest.mark.parametrize("message", [*SEEN, *READ])
