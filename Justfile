@@ -26,7 +26,7 @@ demo *arguments: setup
 
 # Run the tests that need no root, container engine, browser, OpenSSH server or registry.
 test *arguments: setup
-    "{{ bin }}/pytest" -m "{{ unprivileged }}" -n auto "$@"
+    "{{ bin }}/pytest" -m "{{ unprivileged }}" -n auto --dist worksteal "$@"
 
 # Test the report in Chromium.
 test-browser *arguments: setup

@@ -35,6 +35,18 @@ with suppress(ModuleNotFoundError):  # it is not among the packages of the devic
     settings.load_profile("toolkit")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the tests of the longest time limits, so that no worker is still busy when all others are done."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return
+
+    def time_limit(item: pytest.Item) -> float:
+        marker = item.get_closest_marker("timeout")
+        return float(marker.args[0]) if marker else 0
+
+    items.sort(key=time_limit, reverse=True)
+
+
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
     return Workspace(tmp_path / "workspace")
