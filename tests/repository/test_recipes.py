@@ -85,23 +85,12 @@ def test_no_skips_fails_the_run_when_a_test_was_skipped(
 ) -> None:
     (tmp_path / "test_it.py").write_text(body)
     (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = hardware\n")
+    argv = ["-m", "pytest", "-q", "-p", "xdist", "-p", "no_skips", "-p", "no:cacheprovider"]
+    ours = {"PYTHONPATH": str(repository / ".ci"), "PYTEST_ADDOPTS": "", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-p",
-            "no_skips",
-            "-p",
-            "no:cacheprovider",
-            "-m",
-            "not hardware",
-            "-n",
-            workers,
-        ],
+        [sys.executable, *argv, "-m", "not hardware", "-n", workers],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(repository / ".ci"), "PYTEST_ADDOPTS": ""},
+        env={**os.environ, **ours},
         capture_output=True,
         text=True,
         check=False,
