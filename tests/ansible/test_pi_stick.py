@@ -13,7 +13,7 @@ from .conftest import Pi, Play, changed
 
 pytestmark = [pytest.mark.pi, pytest.mark.timeout(1200)]
 
-USER = Path(__file__).with_name("stick_user.py")
+USER = Path(__file__).parents[1] / "fakes/stick_user.py"
 NODE = """
 for device in /sys/bus/usb/devices/*; do
     [ "$(cat $device/idVendor 2>/dev/null)" = 03e7 ] || continue
