@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from ..convert.conftest import line, pristine, shared_line
+from ..convert.conftest import pristine, shared_trained, trained
 
-__all__ = ["line", "pristine", "shared_line"]
+__all__ = ["pristine", "shared_trained", "trained"]

@@ -23,15 +23,15 @@ from toolkit.errors import BundleError, UsageError
 from toolkit.progress import Silent
 
 
-def bundle_of(line: Any, head: str = "softmax", precision: str = "fp16") -> Bundle:
-    model = getattr(line, head)
-    ir = convert_model(model, precision, "cpu", line.workspace, line.store, Silent())
-    return create_bundle(ir, model, line.split, line.workspace, line.store, Silent())
+def bundle_of(trained: Any, head: str = "softmax", precision: str = "fp16") -> Bundle:
+    model = getattr(trained, head)
+    ir = convert_model(model, precision, "cpu", trained.workspace, trained.store, Silent())
+    return create_bundle(ir, model, trained.split, trained.workspace, trained.store, Silent())
 
 
 @pytest.fixture(scope="module")
-def made(shared_line: Any) -> Path:
-    return shared_line.workspace.absolute(bundle_of(shared_line).path)
+def made(shared_trained: Any) -> Path:
+    return shared_trained.workspace.absolute(bundle_of(shared_trained).path)
 
 
 @pytest.fixture
@@ -40,64 +40,66 @@ def folder(made: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(made, tmp_path / made.name))
 
 
-def test_make_bundle_holds_all_a_device_needs_when_made(shared_line: Any, made: Path) -> None:
+def test_make_bundle_holds_all_a_device_needs_when_made(shared_trained: Any, made: Path) -> None:
     manifest = verify_bundle(made)
     assert made.name == hashing.sha256_file(made / "manifest.json")
     assert manifest["name"] == "tiny-softmax-top-fp16"
-    assert manifest["lineage"]["model"] == shared_line.softmax.digest
+    assert manifest["lineage"]["model"] == shared_trained.softmax.digest
     assert manifest["lineage"]["note"] == "drawn images"
     assert (made / "labels.txt").read_text() == "dark\nlight\n"
     inputs, outputs = (np.load(made / manifest["golden"][key]) for key in ("inputs", "outputs"))
     assert (inputs.shape, inputs.dtype) == ((8, 32, 32, 3), np.uint8)
     assert (outputs.shape, outputs.dtype) == ((8, 2), np.float32)
-    assert str(shared_line.workspace.root) not in (made / "manifest.json").read_text()
+    assert str(shared_trained.workspace.root) not in (made / "manifest.json").read_text()
 
 
-def test_bundle_describes_its_training_images(line: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "training_embedding" not in verify_bundle(line.workspace.absolute(bundle_of(line).path)), "too few images"
+def test_bundle_describes_its_training_images(trained: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "training_embedding" not in verify_bundle(trained.workspace.absolute(bundle_of(trained).path)), (
+        "too few images"
+    )
     monkeypatch.setattr(training_embedding, "FEWEST", 10)
-    manifest = verify_bundle(line.workspace.absolute(bundle_of(line).path))
+    manifest = verify_bundle(trained.workspace.absolute(bundle_of(trained).path))
     assert manifest["training_embedding"]["images"] == 12
     assert TrainingDistance.of(manifest) is not None
 
 
-def test_make_bundle_gives_both_classes_when_sigmoid(shared_line: Any) -> None:
-    path = shared_line.workspace.absolute(bundle_of(shared_line, "sigmoid", "fp32").path)
+def test_make_bundle_gives_both_classes_when_sigmoid(shared_trained: Any) -> None:
+    path = shared_trained.workspace.absolute(bundle_of(shared_trained, "sigmoid", "fp32").path)
     assert np.load(path / "golden/outputs.npy").shape == (8, 2)
     assert verify_bundle(path)["output"] == {"kind": "sigmoid", "classes": 2}
 
 
-def test_make_bundle_states_the_rule_for_unknown_images(line: Any) -> None:
+def test_make_bundle_states_the_rule_for_unknown_images(trained: Any) -> None:
     rule = Rejection(score="margin", error=0.02, temperature=1.5, threshold=0.7, validation_error=0.0, coverage=0.9)
-    model = dataclasses.replace(line.softmax, rejection=rule)
-    ir = convert_model(model, "fp32", "cpu", line.workspace, line.store, Silent())
-    bundle = create_bundle(ir, model, line.split, line.workspace, line.store, Silent())
-    manifest = verify_bundle(line.workspace.absolute(bundle.path))
+    model = dataclasses.replace(trained.softmax, rejection=rule)
+    ir = convert_model(model, "fp32", "cpu", trained.workspace, trained.store, Silent())
+    bundle = create_bundle(ir, model, trained.split, trained.workspace, trained.store, Silent())
+    manifest = verify_bundle(trained.workspace.absolute(bundle.path))
     assert manifest["rejection"] == {"score": "margin", "error": 0.02, "temperature": 1.5, "threshold": 0.7}
 
 
-def test_make_bundle_is_the_same_to_the_byte_when_made_again(line: Any, pristine: Any, tmp_path: Path) -> None:
-    first = bundle_of(line)
-    shutil.rmtree(line.workspace.absolute(first.path))
-    shutil.rmtree(line.workspace.root / "ir")
-    again = bundle_of(line)
+def test_make_bundle_is_the_same_to_the_byte_when_made_again(trained: Any, pristine: Any, tmp_path: Path) -> None:
+    first = bundle_of(trained)
+    shutil.rmtree(trained.workspace.absolute(first.path))
+    shutil.rmtree(trained.workspace.root / "ir")
+    again = bundle_of(trained)
     assert again == first
 
 
-def test_make_bundle_says_so_when_it_is_there(line: Any) -> None:
-    first = bundle_of(line)
-    ir = convert_model(line.softmax, "fp16", "cpu", line.workspace, line.store, Silent())
+def test_make_bundle_says_so_when_it_is_there(trained: Any) -> None:
+    first = bundle_of(trained)
+    ir = convert_model(trained.softmax, "fp16", "cpu", trained.workspace, trained.store, Silent())
     progress = Silent()
-    again = create_bundle(ir, line.softmax, line.split, line.workspace, line.store, progress)
+    again = create_bundle(ir, trained.softmax, trained.split, trained.workspace, trained.store, progress)
     assert again == first
     assert progress.messages == [f"bundle tiny-softmax-top-fp16: already made ({first.short})"]
 
 
-def test_make_bundle_makes_it_again_when_it_is_damaged(line: Any) -> None:
-    first = bundle_of(line)
-    (line.workspace.absolute(first.path) / "labels.txt").write_text("wrong")
-    assert bundle_of(line) == first
-    verify_bundle(line.workspace.absolute(first.path))
+def test_make_bundle_makes_it_again_when_it_is_damaged(trained: Any) -> None:
+    first = bundle_of(trained)
+    (trained.workspace.absolute(first.path) / "labels.txt").write_text("wrong")
+    assert bundle_of(trained) == first
+    verify_bundle(trained.workspace.absolute(first.path))
 
 
 def test_make_bundle_passes_the_devices_own_checks_when_made(made: Path) -> None:
@@ -172,14 +174,16 @@ def test_verify_bundle_explains_when_the_manifest_is_no_json(folder: Path, conte
         verify_bundle(folder)
 
 
-def test_load_bundle_finds_it_when_named_by_digest_name_or_path(shared_line: Any, made: Path, tmp_path: Path) -> None:
-    by_digest = load_bundle(made.name[:8], shared_line.workspace, shared_line.store)
-    assert by_digest == load_bundle("tiny-softmax-top-fp16", shared_line.workspace, shared_line.store)
-    assert by_digest == load_bundle(made, shared_line.workspace, shared_line.store)
+def test_load_bundle_finds_it_when_named_by_digest_name_or_path(
+    shared_trained: Any, made: Path, tmp_path: Path
+) -> None:
+    by_digest = load_bundle(made.name[:8], shared_trained.workspace, shared_trained.store)
+    assert by_digest == load_bundle("tiny-softmax-top-fp16", shared_trained.workspace, shared_trained.store)
+    assert by_digest == load_bundle(made, shared_trained.workspace, shared_trained.store)
     outside = shutil.copytree(made, tmp_path / "elsewhere")
-    assert load_bundle(outside, shared_line.workspace, shared_line.store).path == str(outside)
+    assert load_bundle(outside, shared_trained.workspace, shared_trained.store).path == str(outside)
     with pytest.raises(UsageError, match="tiny-softmax-top-fp16"):
-        load_bundle("nothing", shared_line.workspace, shared_line.store)
+        load_bundle("nothing", shared_trained.workspace, shared_trained.store)
 
 
 def test_golden_images_takes_turns_among_classes_when_classes() -> None:

@@ -125,11 +125,11 @@ def test_signatures_say_what_to_install_when_ssh_keygen(
 
 
 def test_check_trusts_a_bundle_only_when_an_allowed_signer(
-    line: Any, tmp_path: Path, key: Path, allowed: Path, capsys: pytest.CaptureFixture[str]
+    trained: Any, tmp_path: Path, key: Path, allowed: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def run(*text: str) -> tuple[int, Any]:
         with pytest.raises(SystemExit) as left:
-            main([*text, "--json", "--workspace", str(line.workspace.root)])
+            main([*text, "--json", "--workspace", str(trained.workspace.root)])
         return int(left.value.code or 0), json.loads(capsys.readouterr().out)
 
     convert = ("convert", "tiny-softmax-top", "--precision", "fp32")

@@ -1,4 +1,4 @@
-"""A tiny line of its own: 24 drawn images, a split, and Keras models that answer in microseconds."""
+"""A tiny workspace of its own: 24 drawn images, a split, and Keras models that answer in microseconds."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SIZE = (32, 32)
 
 
 @dataclass
-class Line:
+class TrainedWorkspace:
     """What convert_model and make_bundle are called with."""
 
     workspace: Workspace
@@ -35,8 +35,8 @@ class Line:
 
 
 @pytest.fixture(scope="session")
-def pristine(tmp_path_factory: pytest.TempPathFactory) -> Line:
-    """The line before anything was converted; copy it, do not change it."""
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> TrainedWorkspace:
+    """The workspace before anything was converted; copy it, do not change it."""
     workspace = Workspace(tmp_path_factory.mktemp("convert") / "workspace")
     store = Store(workspace.database)
     split = make_split(workspace)
@@ -44,18 +44,18 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Line:
     for artifact in (split, *models):
         store.put(artifact)
     store.close()
-    return Line(workspace, store, split, *models)
+    return TrainedWorkspace(workspace, store, split, *models)
 
 
 @pytest.fixture
-def line(pristine: Line, tmp_path: Path) -> Iterator[Line]:
-    """A line of the test's own."""
+def trained(pristine: TrainedWorkspace, tmp_path: Path) -> Iterator[TrainedWorkspace]:
+    """A workspace of the test's own."""
     yield from _copy(pristine, tmp_path)
 
 
 @pytest.fixture(scope="module")
-def shared_line(pristine: Line, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
-    """A line for tests that only add to it."""
+def shared_trained(pristine: TrainedWorkspace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrainedWorkspace]:
+    """A workspace for tests that only add to it."""
     yield from _copy(pristine, tmp_path_factory.mktemp("shared"))
 
 
@@ -65,12 +65,12 @@ def _make_model() -> Callable[..., TrainedModel]:
     return make_model
 
 
-def _copy(pristine: Line, folder: Path) -> Iterator[Line]:
+def _copy(pristine: TrainedWorkspace, folder: Path) -> Iterator[TrainedWorkspace]:
     root = folder / "workspace"
     shutil.copytree(pristine.workspace.root, root)
     workspace = Workspace(root)
     with Store(workspace.database) as store:
-        yield Line(workspace, store, pristine.split, pristine.sigmoid, pristine.softmax)
+        yield TrainedWorkspace(workspace, store, pristine.split, pristine.sigmoid, pristine.softmax)
 
 
 def make_split(workspace: Workspace, each: int = 6) -> Split:

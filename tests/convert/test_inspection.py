@@ -8,14 +8,14 @@ from toolkit.convert import convert_model, inspect_ir
 from toolkit.progress import Silent
 
 
-def inspected(line: Any, precision: str) -> Any:
-    ir = convert_model(line.softmax, precision, "cpu", line.workspace, line.store, Silent())
-    return inspect_ir(line.workspace.absolute(ir.path))
+def inspected(trained: Any, precision: str) -> Any:
+    ir = convert_model(trained.softmax, precision, "cpu", trained.workspace, trained.store, Silent())
+    return inspect_ir(trained.workspace.absolute(ir.path))
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
-def test_inspect_ir_counts_by_hand_when_small(shared_line: Any, precision: str) -> None:
-    result = inspected(shared_line, precision)
+def test_inspect_ir_counts_by_hand_when_small(shared_trained: Any, precision: str) -> None:
+    result = inspected(shared_trained, precision)
     by_kind = {operation.kind: operation for operation in result.operations}
     assert by_kind["Convolution"].multiply_adds == 16 * 16 * 8 * 3 * 3 * 3
     assert by_kind["GroupConvolution"].multiply_adds == 16 * 16 * 8 * 3 * 3

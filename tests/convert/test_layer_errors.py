@@ -52,18 +52,18 @@ def test_layer_errors_name_the_layer_when_one_computes_otherwise(tmp_path: Path)
     assert layer_errors.steepest(layer_errors.compare_layers(right, right, image)) == ()
 
 
-def test_find_growth_is_kept_and_told_when_a_bundle_is_asked(line: Any, capsys: Any) -> None:
-    ir = convert_model(line.softmax, "fp16", "ncs2", line.workspace, line.store, Silent())
-    bundle = create_bundle(ir, line.softmax, line.split, line.workspace, line.store, Silent())
-    match = compute_layer_errors(line.workspace.absolute(bundle.path), line.workspace, line.store, Silent())
+def test_find_growth_is_kept_and_told_when_a_bundle_is_asked(trained: Any, capsys: Any) -> None:
+    ir = convert_model(trained.softmax, "fp16", "ncs2", trained.workspace, trained.store, Silent())
+    bundle = create_bundle(ir, trained.softmax, trained.split, trained.workspace, trained.store, Silent())
+    match = compute_layer_errors(trained.workspace.absolute(bundle.path), trained.workspace, trained.store, Silent())
     assert match.first is None or match.first.error > match.threshold
     assert {layer.name for layer in match.largest_increases} <= {layer.name for layer in match.layers}
     assert match.layers[-1].name == "probabilities"
     assert len(match.layers) > 8
-    assert line.store.all(LayerErrorReport, parent=ir.digest) == (match,)
+    assert trained.store.all(LayerErrorReport, parent=ir.digest) == (match,)
     for text in ((), ("--json",)):
         try:
-            main(["parity", bundle.name, "--workspace", str(line.workspace.root), *text])
+            main(["parity", bundle.name, "--workspace", str(trained.workspace.root), *text])
         except SystemExit as ended:
             assert ended.code == 0  # noqa: PT017 - the command ends so
     out = capsys.readouterr().out

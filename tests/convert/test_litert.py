@@ -24,22 +24,22 @@ from toolkit.errors import ConfigurationError, ConversionError, UsageError
 from toolkit.progress import Silent
 
 
-def convert(line: Any, model: TrainedModel, precision: str, **options: Any) -> IrModel:
-    return convert_model(model, precision, "litert", line.workspace, line.store, Silent(), **options)
+def convert(trained: Any, model: TrainedModel, precision: str, **options: Any) -> IrModel:
+    return convert_model(model, precision, "litert", trained.workspace, trained.store, Silent(), **options)
 
 
 @pytest.fixture(scope="module", params=["sigmoid", "softmax"])
-def int8_path(request: pytest.FixtureRequest, shared_line: Any) -> Path:
-    ir = convert(shared_line, getattr(shared_line, request.param), "int8", max_drop=0.1)
-    return Path(shared_line.workspace.absolute(ir.path))
+def int8_path(request: pytest.FixtureRequest, shared_trained: Any) -> Path:
+    ir = convert(shared_trained, getattr(shared_trained, request.param), "int8", max_drop=0.1)
+    return Path(shared_trained.workspace.absolute(ir.path))
 
 
 @pytest.mark.parametrize("head", ["sigmoid", "softmax"])
-def test_float_form_answers_as_keras_does(shared_line: Any, head: str) -> None:
-    ir = convert(shared_line, getattr(shared_line, head), "fp32")
+def test_float_form_answers_as_keras_does(shared_trained: Any, head: str) -> None:
+    ir = convert(shared_trained, getattr(shared_trained, head), "fp32")
     assert ir.path.endswith("model.tflite")
     assert ir.parity.max_abs <= 1e-4
-    assert convert(shared_line, getattr(shared_line, head), "fp32") == ir
+    assert convert(shared_trained, getattr(shared_trained, head), "fp32") == ir
 
 
 def test_int8_form_leaves_the_probabilities_in_float(int8_path: Path) -> None:
@@ -50,31 +50,31 @@ def test_int8_form_leaves_the_probabilities_in_float(int8_path: Path) -> None:
     assert {operation.kind for operation in operations[last + 2 :]} & {"SOFTMAX", "LOGISTIC"}
 
 
-def test_int8_form_is_the_same_every_time(shared_line: Any) -> None:
-    first = convert(shared_line, shared_line.softmax, "int8", max_drop=0.1)
-    shutil.rmtree(shared_line.workspace.absolute(first.path).parent)
-    again = convert(shared_line, shared_line.softmax, "int8", max_drop=0.1)
+def test_int8_form_is_the_same_every_time(shared_trained: Any) -> None:
+    first = convert(shared_trained, shared_trained.softmax, "int8", max_drop=0.1)
+    shutil.rmtree(shared_trained.workspace.absolute(first.path).parent)
+    again = convert(shared_trained, shared_trained.softmax, "int8", max_drop=0.1)
     assert again.digest == first.digest
     assert again.quantization is not None
     assert again.quantization.calibration_images == 12
 
 
-def test_int8_is_refused_when_the_bound_cannot_hold(shared_line: Any) -> None:
+def test_int8_is_refused_when_the_bound_cannot_hold(shared_trained: Any) -> None:
     with pytest.raises(ConversionError, match="exceeds max_drop"):
-        convert(shared_line, shared_line.softmax, "int8", max_drop=-0.5)
+        convert(shared_trained, shared_trained.softmax, "int8", max_drop=-0.5)
 
 
-def test_fp16_is_refused_by_name(shared_line: Any) -> None:
+def test_fp16_is_refused_by_name(shared_trained: Any) -> None:
     with pytest.raises(ConfigurationError, match="litert does not support precision 'fp16'"):
-        convert(shared_line, shared_line.softmax, "fp16")
+        convert(shared_trained, shared_trained.softmax, "fp16")
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
-def test_bundle_passes_its_golden_images_on_the_device_code(shared_line: Any, precision: str) -> None:
-    line = shared_line
-    ir = convert(line, line.softmax, precision, **({"max_drop": 0.1} if precision == "int8" else {}))
-    bundle = create_bundle(ir, line.softmax, line.split, line.workspace, line.store, Silent())
-    folder = line.workspace.absolute(bundle.path)
+def test_bundle_passes_its_golden_images_on_the_device_code(shared_trained: Any, precision: str) -> None:
+    trained = shared_trained
+    ir = convert(trained, trained.softmax, precision, **({"max_drop": 0.1} if precision == "int8" else {}))
+    bundle = create_bundle(ir, trained.softmax, trained.split, trained.workspace, trained.store, Silent())
+    folder = trained.workspace.absolute(bundle.path)
     assert bundle.name.endswith(f"{precision}-litert")
     assert {"model.tflite", "labels.txt"} < verify_bundle(folder)["files"].keys()
     done = subprocess.run([sys.executable, "-m", "toolkit.device", "golden", folder], capture_output=True, check=True)
@@ -82,12 +82,12 @@ def test_bundle_passes_its_golden_images_on_the_device_code(shared_line: Any, pr
     assert (golden["ok"], golden["max_abs"]) == (True, pytest.approx(0, abs=1e-3))
     assert golden["precision"] == ("i8" if precision == "int8" else "f32")
     with pytest.raises(UsageError, match=r"model\.tflite, no OpenVINO IR"):
-        compute_layer_errors(folder, line.workspace, line.store, Silent())
+        compute_layer_errors(folder, trained.workspace, trained.store, Silent())
 
 
-def test_queue_answers_as_single_queries_do(shared_line: Any, int8_path: Path) -> None:
+def test_queue_answers_as_single_queries_do(shared_trained: Any, int8_path: Path) -> None:
     model = litert.load(int8_path, interface.Settings(hint="throughput", streams=3))
-    images = images_of(shared_line.softmax, shared_line.split, shared_line.workspace).pixels
+    images = images_of(shared_trained.softmax, shared_trained.split, shared_trained.workspace).pixels
     answers: dict[int, Any] = {}
     queue = model.queue(lambda number, answer: answers.update({number: answer()}))
     for number, image in enumerate(images):
@@ -99,10 +99,10 @@ def test_queue_answers_as_single_queries_do(shared_line: Any, int8_path: Path) -
     assert (queue.requests, model.used()["streams"], model.used()["precision"]) == (3, 3, "i8")
 
 
-def test_queue_raises_what_its_callback_raised(shared_line: Any, int8_path: Path) -> None:
+def test_queue_raises_what_its_callback_raised(shared_trained: Any, int8_path: Path) -> None:
     model = litert.load(int8_path, interface.Settings())
     queue = model.queue(lambda number, answer: [][number])
-    image = images_of(shared_line.softmax, shared_line.split, shared_line.workspace).pixels[0]
+    image = images_of(shared_trained.softmax, shared_trained.split, shared_trained.workspace).pixels[0]
     queue.submit(1, image)
     with pytest.raises(IndexError):
         queue.wait()

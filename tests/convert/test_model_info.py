@@ -27,26 +27,28 @@ def classify(ir: Path, images: np.ndarray[Any, np.dtype[np.uint8]]) -> list[list
     return [[(label.name, label.confidence) for label in model(image[..., ::-1].copy()).top_labels] for image in images]
 
 
-def create(line: Any, model: TrainedModel, target: str, precision: str) -> tuple[IrModel, Bundle]:
-    parts = (line.workspace, line.store, Silent())
+def create(trained: Any, model: TrainedModel, target: str, precision: str) -> tuple[IrModel, Bundle]:
+    parts = (trained.workspace, trained.store, Silent())
     ir = convert_model(model, precision, target, *parts)
-    return ir, create_bundle(ir, model, line.split, *parts)
+    return ir, create_bundle(ir, model, trained.split, *parts)
 
 
 @pytest.mark.parametrize(
     ("target", "precision"), [("cpu", "fp32"), ("cpu", "fp16"), ("cpu", "int8"), ("cpu-2022", "fp32"), ("ncs2", "fp16")]
 )
 @pytest.mark.parametrize("head", ["sigmoid", "softmax"])
-def test_model_api_classifies_the_golden_images_alike(shared_line: Any, head: str, target: str, precision: str) -> None:
-    _, bundle = create(shared_line, getattr(shared_line, head), target, precision)
-    folder = shared_line.workspace.absolute(bundle.path)
+def test_model_api_classifies_the_golden_images_alike(
+    shared_trained: Any, head: str, target: str, precision: str
+) -> None:
+    _, bundle = create(shared_trained, getattr(shared_trained, head), target, precision)
+    folder = shared_trained.workspace.absolute(bundle.path)
     golden = np.load(folder / "golden" / "inputs.npy"), np.load(folder / "golden" / "outputs.npy")
     for scores, expected in zip(classify(folder / "model.xml", golden[0]), golden[1], strict=True):
         assert dict(scores) == pytest.approx(dict(zip(LABELS, expected, strict=True)), abs=2e-2)
 
 
-def test_model_info_tells_labels_and_how_many_are_decided(shared_line: Any) -> None:
-    model = dataclasses.replace(shared_line.softmax, labels=("great  spotted woodpecker", "owl"), crop="center")
+def test_model_info_tells_labels_and_how_many_are_decided(shared_trained: Any) -> None:
+    model = dataclasses.replace(shared_trained.softmax, labels=("great  spotted woodpecker", "owl"), crop="center")
     assert model_info(model) == {
         "labels": "great_spotted_woodpecker owl",
         "model_type": "Classification",

@@ -53,11 +53,11 @@ def test_compare_refuses_when_a_value_is_no_number() -> None:
     assert (result.parity.passed, result.worst) == (False, 3)
 
 
-def test_convert_model_names_both_accuracies_and_keeps_nothing(line: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    convert_model(line.softmax, "fp32", "cpu", line.workspace, line.store, Silent())
-    made = len(line.store.all(IrModel))
+def test_convert_model_names_both_accuracies_and_keeps_nothing(trained: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    convert_model(trained.softmax, "fp32", "cpu", trained.workspace, trained.store, Silent())
+    made = len(trained.store.all(IrModel))
     monkeypatch.setattr(parity, "MIN_ACCURACY_SHARE", 1.01)
     for precision in ("fp32", "fp16"):  # the first was made under another rule, and is not taken again
         with pytest.raises(ParityError, match=r"an accuracy of \d\.\d{5} on 12 test images; .* Keras's \d\.\d{5}"):
-            convert_model(line.softmax, precision, "cpu", line.workspace, line.store, Silent())
-    assert len(line.store.all(IrModel)) == made
+            convert_model(trained.softmax, precision, "cpu", trained.workspace, trained.store, Silent())
+    assert len(trained.store.all(IrModel)) == made

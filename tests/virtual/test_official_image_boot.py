@@ -17,7 +17,7 @@ from toolkit.progress import Lines
 from toolkit.system import debian_packages
 from toolkit.virtual.disk_image import Disk, get_disk
 from toolkit.virtual.machine import Machine, MachineSize, accelerator, free_ports, qemu_arguments, stop, wait_for_ssh
-from toolkit.virtual.official_image import PACKAGES, write_sparsely
+from toolkit.virtual.official_image import write_sparsely
 from toolkit.virtual.partitions import FAT32, LINUX, write_mbr
 from toolkit.virtual.sd_image import OfficialImage, write_sd_image
 from toolkit.virtual.tools import Tools, get_tools
@@ -56,7 +56,7 @@ sync
 
 @pytest.fixture(scope="module")
 def tools() -> Tools:
-    return get_tools(Lines(), PACKAGES)
+    return get_tools(Lines())
 
 
 @pytest.fixture(scope="module")

@@ -24,13 +24,13 @@ from toolkit.workspace import Workspace
 
 
 @pytest.fixture(scope="module")
-def converted(shared_line: Any) -> IrModel:
-    line = shared_line
-    return convert_model(line.softmax, "int8", "cpu", line.workspace, line.store, Silent())
+def converted(shared_trained: Any) -> IrModel:
+    trained = shared_trained
+    return convert_model(trained.softmax, "int8", "cpu", trained.workspace, trained.store, Silent())
 
 
-def test_convert_model_keeps_weights_in_eight_bits_when_int8(shared_line: Any, converted: IrModel) -> None:
-    root = ET.parse(shared_line.workspace.absolute(converted.path)).getroot()
+def test_convert_model_keeps_weights_in_eight_bits_when_int8(shared_trained: Any, converted: IrModel) -> None:
+    root = ET.parse(shared_trained.workspace.absolute(converted.path)).getroot()
     constants = [layer.find("data") for layer in root.iter("layer") if layer.get("type") == "Const"]
     types = {data.get("element_type") for data in constants if data is not None}
     assert types & {"i8", "u8"}
@@ -43,10 +43,10 @@ def test_convert_model_keeps_weights_in_eight_bits_when_int8(shared_line: Any, c
     assert "nncf" in converted.versions
 
 
-def test_make_bundle_holds_int8_against_its_own_answers(shared_line: Any, converted: IrModel) -> None:
-    line = shared_line
-    bundle = create_bundle(converted, line.softmax, line.split, line.workspace, line.store, Silent())
-    folder = line.workspace.absolute(bundle.path)
+def test_make_bundle_holds_int8_against_its_own_answers(shared_trained: Any, converted: IrModel) -> None:
+    trained = shared_trained
+    bundle = create_bundle(converted, trained.softmax, trained.split, trained.workspace, trained.store, Silent())
+    folder = trained.workspace.absolute(bundle.path)
     manifest = verify_bundle(folder)
     assert manifest["quantization"]["reverted"] == []
     assert manifest["golden"]["tolerance"] == {"CPU": 5e-2}
@@ -55,14 +55,14 @@ def test_make_bundle_holds_int8_against_its_own_answers(shared_line: Any, conver
     assert result["max_abs"] <= 1e-6
 
 
-def test_convert_model_does_nothing_when_int8_was_done(shared_line: Any, converted: IrModel) -> None:
-    line, progress = shared_line, Silent()
-    again = convert_model(line.softmax, "int8", "cpu", line.workspace, line.store, progress)
+def test_convert_model_does_nothing_when_int8_was_done(shared_trained: Any, converted: IrModel) -> None:
+    trained, progress = shared_trained, Silent()
+    again = convert_model(trained.softmax, "int8", "cpu", trained.workspace, trained.store, progress)
     assert again == converted
     assert "already done" in progress.messages[0]
 
 
-def test_convert_model_is_the_same_to_the_byte(shared_line: Any, converted: IrModel, pristine: Any) -> None:
+def test_convert_model_is_the_same_to_the_byte(shared_trained: Any, converted: IrModel, pristine: Any) -> None:
     script = (
         "import sys\nfrom pathlib import Path\nfrom toolkit.artifacts.dataset import *\nfrom toolkit.artifacts.model import *\nfrom toolkit.artifacts.bundle import *\nfrom toolkit.workspace import *\nfrom toolkit.convert import *\n"
         "from toolkit.progress import Silent\nfrom toolkit.store import Store\n"
@@ -70,23 +70,23 @@ def test_convert_model_is_the_same_to_the_byte(shared_line: Any, converted: IrMo
         "model = store.get(TrainedModel, sys.argv[2])\n"
         "print(convert_model(model, 'int8', 'cpu', workspace, store, Silent()).digest)"
     )
-    other = Workspace(shared_line.workspace.root.parent / "other")
+    other = Workspace(shared_trained.workspace.root.parent / "other")
     shutil.copytree(pristine.workspace.root, other.root)
-    label = [sys.executable, "-c", script, str(other.root), shared_line.softmax.digest]
+    label = [sys.executable, "-c", script, str(other.root), shared_trained.softmax.digest]
     done = subprocess.run(label, capture_output=True, text=True, check=True)
     assert (done.stdout.strip(), done.stderr) == (converted.digest, "")
 
 
-def test_convert_model_keeps_nothing_when_the_test_images_say(line: Any) -> None:
+def test_convert_model_keeps_nothing_when_the_test_images_say(trained: Any) -> None:
     """Layers are reverted by other images; the test part has the last word, here by a tolerance of nothing."""
     with pytest.raises(ParityError, match="The converted model was discarded"):
-        convert_model(line.softmax, "int8", "cpu", line.workspace, line.store, Silent(), tolerance=1e-9)
-    assert line.store.all(IrModel) == ()
+        convert_model(trained.softmax, "int8", "cpu", trained.workspace, trained.store, Silent(), tolerance=1e-9)
+    assert trained.store.all(IrModel) == ()
 
 
-def test_convert_model_says_why_when_int8_is_for_a_stick(line: Any) -> None:
+def test_convert_model_says_why_when_int8_is_for_a_stick(trained: Any) -> None:
     with pytest.raises(ConfigurationError, match="Myriad X computes in FP16 only"):
-        convert_model(line.softmax, "int8", "ncs2", line.workspace, line.store, Silent())
+        convert_model(trained.softmax, "int8", "ncs2", trained.workspace, trained.store, Silent())
 
 
 def test_load_says_why_when_an_experiment_wants_int8_for_a_stick(tmp_path: Path) -> None:
@@ -101,13 +101,13 @@ def test_load_says_why_when_an_experiment_wants_int8_for_a_stick(tmp_path: Path)
     assert load_experiment(path).convert.max_drop == 0.02
 
 
-def test_lessons_refuses_when_there_is_nothing_to_learn_from(line: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lessons_refuses_when_there_is_nothing_to_learn_from(trained: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from toolkit import data
 
-    remaining = tuple(image for image in data.read_manifest(line.split, line.workspace) if image.subset == "test")
+    remaining = tuple(image for image in data.read_manifest(trained.split, trained.workspace) if image.subset == "test")
     monkeypatch.setattr(data, "read_manifest", lambda *_: remaining)
     with pytest.raises(DataError, match="no training images"):
-        quantize.load_calibration_data(line.softmax, line.split, line.workspace)
+        quantize.load_calibration_data(trained.softmax, trained.split, trained.workspace)
 
 
 def test_quantize_reverts_the_layer_that_costs_accuracy() -> None:

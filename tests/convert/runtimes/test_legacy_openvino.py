@@ -66,12 +66,12 @@ def test_eras_of_names_those_that_read_it_when_asked(target: str, expected: list
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 @pytest.mark.parametrize(("target", "generation"), [("cpu-2022", "2022"), ("ncs2", "2021"), ("ncs2", "2022")])
 def test_compare_agrees_when_lowered_for_the_era(
-    shared_line: Any, images: Any, head: str, precision: str, target: str, generation: str
+    shared_trained: Any, images: Any, head: str, precision: str, target: str, generation: str
 ) -> None:
-    line = shared_line
-    ir = convert_model(getattr(line, head), precision, target, line.workspace, line.store, Silent())
+    trained = shared_trained
+    ir = convert_model(getattr(trained, head), precision, target, trained.workspace, trained.store, Silent())
     result = legacy_openvino.compare(
-        line.workspace.absolute(ir.path), compat.known().generations[generation], precision, images, Silent()
+        trained.workspace.absolute(ir.path), compat.known().generations[generation], precision, images, Silent()
     )
     assert result.passed, result
     assert result.openvino.startswith(generation)
@@ -80,22 +80,22 @@ def test_compare_agrees_when_lowered_for_the_era(
 
 
 @pytest.mark.legacy
-def test_compare_agrees_when_int8(shared_line: Any, images: Any) -> None:
-    line = shared_line
-    ir = convert_model(line.softmax, "int8", "cpu-2022", line.workspace, line.store, Silent())
+def test_compare_agrees_when_int8(shared_trained: Any, images: Any) -> None:
+    trained = shared_trained
+    ir = convert_model(trained.softmax, "int8", "cpu-2022", trained.workspace, trained.store, Silent())
     result = legacy_openvino.compare(
-        line.workspace.absolute(ir.path), compat.known().generations["2022"], "int8", images, Silent()
+        trained.workspace.absolute(ir.path), compat.known().generations["2022"], "int8", images, Silent()
     )
     assert result.passed, result
     assert (result.images, result.tolerance) == (400, 5e-2)
 
 
 @pytest.mark.legacy
-def test_compare_gives_the_eras_own_words_when_it_cannot_read(shared_line: Any, images: Any) -> None:
-    line = shared_line
-    ir = convert_model(line.softmax, "fp32", "cpu", line.workspace, line.store, Silent())
+def test_compare_gives_the_eras_own_words_when_it_cannot_read(shared_trained: Any, images: Any) -> None:
+    trained = shared_trained
+    ir = convert_model(trained.softmax, "fp32", "cpu", trained.workspace, trained.store, Silent())
     result = legacy_openvino.compare(
-        line.workspace.absolute(ir.path), compat.known().generations["2021"], "fp32", images, Silent()
+        trained.workspace.absolute(ir.path), compat.known().generations["2021"], "fp32", images, Silent()
     )
     assert not result.passed
     assert "Cannot find reader" in result.failure

@@ -46,12 +46,12 @@ def saved(folder: Path, kind: str, shape: list[int], *inputs: Any, **attributes:
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_compile_model_says_what_it_takes_when_it_fits(
-    compiler: Path, shared_line: Any, tmp_path: Path, precision: str
+    compiler: Path, shared_trained: Any, tmp_path: Path, precision: str
 ) -> None:
-    line = shared_line
-    ir = convert_model(line.softmax, precision, "ncs2", line.workspace, line.store, Silent())
+    trained = shared_trained
+    ir = convert_model(trained.softmax, precision, "ncs2", trained.workspace, trained.store, Silent())
     blob = tmp_path / "model.blob"
-    fit = compile_model(line.workspace.absolute(ir.path), Silent(), blob)
+    fit = compile_model(trained.workspace.absolute(ir.path), Silent(), blob)
     assert fit.inputs_bytes == 32 * 32 * 3
     assert fit.outputs_bytes == 2 * 4
     assert fit.blob_bytes == blob.stat().st_size
@@ -109,11 +109,11 @@ def test_compile_model_names_layer_and_type_when_it_does(
         compile_model(saved(tmp_path, kind, [1, 4, 8, 8], *inputs, **attributes), Silent())
 
 
-def test_check_bundle_says_that_it_fits_when_made_for_the_stick(compiler: Path, shared_line: Any) -> None:
-    line = shared_line
-    ir = convert_model(line.softmax, "fp16", "ncs2", line.workspace, line.store, Silent())
-    bundle = create_bundle(ir, line.softmax, line.split, line.workspace, line.store, Silent())
-    checks = {check.name: check for check in check_bundle(line.workspace.absolute(bundle.path), Silent())}
+def test_check_bundle_says_that_it_fits_when_made_for_the_stick(compiler: Path, shared_trained: Any) -> None:
+    trained = shared_trained
+    ir = convert_model(trained.softmax, "fp16", "ncs2", trained.workspace, trained.store, Silent())
+    bundle = create_bundle(ir, trained.softmax, trained.split, trained.workspace, trained.store, Silent())
+    checks = {check.name: check for check in check_bundle(trained.workspace.absolute(bundle.path), Silent())}
     assert checks["ncs2"].outcome == "passed"
     assert checks["ncs2"].message.startswith("fits: a blob of ")
     assert checks["golden"].outcome == "passed"
