@@ -191,8 +191,8 @@ def described(plan: dict[str, Any], digests: dict[str, dict[str, str]]) -> dict[
     A digest of `digests` (base → platform → manifest) differs between platforms, so a Dockerfile picks it from BASE_DIGESTS.
     Annotations are those of each manifest and, with several platforms, of their index.
     """
-    found = bases(plan)
-    return {"target": {name: _described(plan, name, found.get(name, ""), digests) for name in plan["target"]}}
+    base_of = bases(plan)
+    return {"target": {name: _described(plan, name, base_of.get(name, ""), digests) for name in plan["target"]}}
 
 
 def _described(plan: dict[str, Any], name: str, base: str, digests: dict[str, dict[str, str]]) -> dict[str, Any]:

@@ -70,9 +70,11 @@ class Scan:
 def grype(answer: Document) -> Iterator[Finding]:
     """Yield the findings in grype's JSON."""
     for match in answer["matches"]:
-        found, artifact = match["vulnerability"], match["artifact"]
-        fixed = ", ".join(found.get("fix", {}).get("versions", ()))
-        yield Finding(artifact["name"], artifact["version"], found["id"], fixed, found.get("severity", ""))
+        vulnerability, artifact = match["vulnerability"], match["artifact"]
+        fixed = ", ".join(vulnerability.get("fix", {}).get("versions", ()))
+        yield Finding(
+            artifact["name"], artifact["version"], vulnerability["id"], fixed, vulnerability.get("severity", "")
+        )
 
 
 def trivy(answer: Document) -> Iterator[Finding]:
@@ -87,8 +89,8 @@ def osv_scanner(answer: Document) -> Iterator[Finding]:
     """Yield the findings in osv-scanner's JSON."""
     for result in answer["results"]:
         for entry in result["packages"]:
-            for found in entry.get("vulnerabilities", ()):
-                yield Finding(entry["package"]["name"], entry["package"]["version"], found["id"])
+            for vulnerability in entry.get("vulnerabilities", ()):
+                yield Finding(entry["package"]["name"], entry["package"]["version"], vulnerability["id"])
 
 
 SCANNERS: dict[str, tuple[list[str], set[int], Callable[[Document], Iterator[Finding]]]] = {
@@ -226,8 +228,8 @@ def _print(result: Scan) -> None:
     print(f"{result.subject}: {result.packages} packages scanned by {result.scanner}, {counting} known vulnerabilities")
     for one in result.findings:
         fixed = f"fixed in {one.fixed}" if one.fixed else "no fixed version"
-        words = f"  {one.identifier:20} {one.package} {unquote(one.version)}  {fixed}  {one.severity} {one.state}"
-        print(words.rstrip())
+        row = f"  {one.identifier:20} {one.package} {unquote(one.version)}  {fixed}  {one.severity} {one.state}"
+        print(row.rstrip())
     for text in result.not_scanned:
         print(f"  NOT SCANNED: {text}")
 

@@ -311,7 +311,7 @@ def test_replaced_names_do_not_come_back(repository: Path, tracked: tuple[Path, 
     uses = {
         f"{path.relative_to(repository)}: {name}"
         for path in tracked
-        if path.suffix == ".py" and repository / "images" not in path.parents
+        if path.suffix == ".py"
         for name in defined(ast.parse(path.read_text()))
         if name.strip("_") in (OLD_NAMES - PLAIN_IN_TESTS if repository / "tests" in path.parents else OLD_NAMES)
     }

@@ -36,7 +36,7 @@ apt-get install -qq --no-install-recommends cloud-init netplan.io
 printf '%s\n' 'datasource_list: [NoCloud, None]' 'datasource: {NoCloud: {fs_label: bootfs}}' >/etc/cloud/cloud.cfg.d/99_raspberry-pi.cfg
 mkdir -p /boot/firmware
 echo 'LABEL=bootfs /boot/firmware vfat defaults 0 2' >>/etc/fstab
-cat >/etc/systemd/system/regenerate_ssh_host_keys.service <<'UNIT'
+cat >/usr/lib/systemd/system/regenerate_ssh_host_keys.service <<'UNIT'
 [Unit]
 Before=ssh.service
 [Service]
@@ -73,6 +73,8 @@ def official(tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> Path:
         stop(pi.machine)
         tools.run("qemu-img", "convert", "-O", "raw", pi.machine.disk, folder / "root")
     tools.run("mformat", "-C", "-F", "-v", "bootfs", "-T", str(BOOT_BYTES // 512), "-i", folder / "boot", "::")
+    # mformat writes the label of the root folder in capitals.
+    (folder / "boot").write_bytes((folder / "boot").read_bytes().replace(b"BOOTFS     ", b"bootfs     "))
     files = {"cmdline.txt": "console=ttyAMA0 net.ifnames=0\n", "meta-data": "instance-id: rpi-imager\n"}
     for name, content in {**files, "user-data": "#cloud-config\n"}.items():
         (folder / name).write_text(content)
