@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 
 from toolkit.progress import Lines
-from toolkit.system import debian_packages
 from toolkit.virtual.disk_image import SUITE, get_disk
-from toolkit.virtual.machine import MachineSize, accelerator, qemu_arguments, send_command, stop, wait_for_ssh
+from toolkit.virtual.machine import MachineSize, accelerator, launch, qemu_arguments, send_command, stop, wait_for_ssh
 from toolkit.virtual.tools import get_tools
 
 from .conftest import Pi, Play, booted, changed
@@ -42,8 +41,7 @@ def start(pi: Pi, ram_disk: Path | None = None) -> None:
     if ram_disk is not None:
         command[command.index("-initrd") + 1] = str(ram_disk)
         command[command.index("-append") + 1] += " root=LABEL=root rw"
-    machine.control.unlink(missing_ok=True)
-    debian_packages.run_program(tools.qemu(*command), "starting QEMU", machine.folder)
+    launch(machine, tools, command)
     wait_for_ssh(machine)
 
 

@@ -66,15 +66,23 @@ def tools() -> Tools:
 def official(tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The stand-in, compressed."""
     folder = tmp_path_factory.mktemp("official")
-    tools.run("mformat", "-C", "-F", "-v", "bootfs", "-T", str(SIZE // 512), "-i", folder / "fat", "::")
-    files = {"cmdline.txt": "console=tty1 root=PARTUUID=1 rootwait\n", "meta-data": "instance-id: x\n"}
-    for name, content in {**files, "user-data": "#cloud-config\n"}.items():
-        (folder / name).write_text(content)
-        tools.run("mcopy", "-i", folder / "fat", folder / name, "::")
+    write_boot_partition(folder / "fat", tools, SIZE, "console=tty1 root=PARTUUID=1 rootwait\n")
     content = write_mbr((0x0C, OFFSET, SIZE)).ljust(OFFSET, b"\0") + (folder / "fat").read_bytes()
     path = folder / "raspios.img.xz"
     path.write_bytes(lzma.compress(content, preset=0))
     return path
+
+
+def write_boot_partition(target: Path, tools: Tools, size_bytes: int, command_line: str) -> None:
+    """Write a FAT32 `bootfs` with the files of cloud-init and the kernel's command line."""
+    tools.run("mformat", "-C", "-F", "-v", "bootfs", "-T", str(size_bytes // 512), "-i", target, "::")
+    # mformat writes the label of the root folder in capitals.
+    target.write_bytes(target.read_bytes().replace(b"BOOTFS     ", b"bootfs     "))
+    files = {"cmdline.txt": command_line, "meta-data": "instance-id: x\n", "user-data": "#cloud-config\n"}
+    for name, content in files.items():
+        file = target.with_name(name)
+        file.write_text(content)
+        tools.run("mcopy", "-i", target, file, "::")
 
 
 @pytestmark_engine

@@ -14,21 +14,26 @@ import pytest
 
 from toolkit.fleet.ssh.keys import make_key, public_key
 from toolkit.progress import Lines
-from toolkit.system import debian_packages
 from toolkit.virtual.disk_image import Disk, get_disk
-from toolkit.virtual.machine import Machine, MachineSize, accelerator, free_ports, qemu_arguments, stop, wait_for_ssh
-from toolkit.virtual.official_image import write_sparsely
-from toolkit.virtual.partitions import FAT32, LINUX, write_mbr
-from toolkit.virtual.sd_image import OfficialImage, write_sd_image
+from toolkit.virtual.machine import (
+    Machine,
+    MachineSize,
+    accelerator,
+    free_ports,
+    launch,
+    qemu_arguments,
+    stop,
+    wait_for_ssh,
+)
+from toolkit.virtual.sd_image import FIRMWARE_BYTES, FIRMWARE_OFFSET, OfficialImage, join_partitions, write_sd_image
 from toolkit.virtual.tools import Tools, get_tools
 
 from ..ansible.conftest import booted
+from .test_official_image import write_boot_partition
 from .test_sd_image_boot import NAME, USER, Started
 
 pytestmark = [pytest.mark.pi, pytest.mark.timeout(3600)]
 
-BLOCK = 1 << 20
-BOOT, BOOT_BYTES = 8 << 20, 64 << 20
 FINISHED = "cloud-init status --wait || test $? = 2"
 """Wait for its last stage; 2: it logged something, as that the image's own setting fs_label is deprecated."""
 AS_RASPBERRY_PI_OS = r"""
@@ -74,25 +79,10 @@ def official(tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> Path:
         pi.sh(AS_RASPBERRY_PI_OS)
         stop(pi.machine)
         tools.run("qemu-img", "convert", "-O", "raw", pi.machine.disk, folder / "root")
-    tools.run("mformat", "-C", "-F", "-v", "bootfs", "-T", str(BOOT_BYTES // 512), "-i", folder / "boot", "::")
-    # mformat writes the label of the root folder in capitals.
-    (folder / "boot").write_bytes((folder / "boot").read_bytes().replace(b"BOOTFS     ", b"bootfs     "))
-    files = {"cmdline.txt": "console=ttyAMA0 net.ifnames=0\n", "meta-data": "instance-id: rpi-imager\n"}
-    for name, content in {**files, "user-data": "#cloud-config\n"}.items():
-        (folder / name).write_text(content)
-        tools.run("mcopy", "-i", folder / "boot", folder / name, "::")
-    image = folder / "raspios.img"
-    root_bytes = (folder / "root").stat().st_size
-    with image.open("wb") as stream:
-        stream.write(write_mbr((FAT32, BOOT, BOOT_BYTES), (LINUX, BOOT + BOOT_BYTES, root_bytes)))
-        for place, part in ((BOOT, folder / "boot"), (BOOT + BOOT_BYTES, folder / "root")):
-            stream.seek(place)
-            with part.open("rb") as reader:
-                while block := reader.read(BLOCK):
-                    write_sparsely(stream, block)
-        stream.truncate(BOOT + BOOT_BYTES + root_bytes)
+    write_boot_partition(folder / "fat", tools, FIRMWARE_BYTES, "console=ttyAMA0 net.ifnames=0\n")
+    join_partitions(folder)
     (folder / "root").unlink()
-    return image
+    return folder / "card"
 
 
 @pytest.fixture(scope="module")
@@ -118,11 +108,12 @@ def start(machine: Machine, disk: Disk, tools: Tools) -> None:
     """Boot from the card with its own command line, and wait for the SSH server."""
     image = machine.folder / f"{NAME}.img"
     (machine.folder / "initrd").write_bytes(disk.initrd)
-    machine.control.unlink(missing_ok=True)
     command = qemu_arguments(machine, disk, MachineSize(), accelerator())
-    command[command.index("-append") + 1] = tools.run("mtype", "-i", f"{image}@@{BOOT}", "::cmdline.txt").strip()
+    command[command.index("-append") + 1] = tools.run(
+        "mtype", "-i", f"{image}@@{FIRMWARE_OFFSET}", "::cmdline.txt"
+    ).strip()
     command[command.index("-drive") + 1] = f"file={image},if=none,id=disk,format=raw,cache=unsafe"
-    debian_packages.run_program(tools.qemu(*command), "starting QEMU", machine.folder)
+    launch(machine, tools, command)
     wait_for_ssh(machine, seconds=1200)
 
 

@@ -15,9 +15,8 @@ import pytest
 
 from toolkit.fleet.ssh.keys import make_key, public_key
 from toolkit.progress import Lines
-from toolkit.system import debian_packages
 from toolkit.virtual import sd_image
-from toolkit.virtual.machine import ADDRESS, Machine, accelerator, free_ports, stop, wait_for_ssh
+from toolkit.virtual.machine import ADDRESS, Machine, accelerator, free_ports, launch, stop, wait_for_ssh
 from toolkit.virtual.tools import Tools, get_tools
 
 pytestmark = [pytest.mark.pi, pytest.mark.timeout(1800)]
@@ -80,7 +79,7 @@ def start(machine: Machine, image: Path, tools: Tools) -> None:
         *("-display", "none", "-serial", f"file:{machine.console}", "-daemonize"),
         *("-qmp", f"unix:{machine.control.name},server=on,wait=off"),
     ]
-    debian_packages.run_program(tools.qemu(*argv), "starting QEMU", machine.folder)
+    launch(machine, tools, argv)
 
 
 def setting(config: str, begin: str) -> str:

@@ -83,12 +83,21 @@ def start(
     Raises:
         MachineError: QEMU did not start; includes its message.
     """
-    machine.control.unlink(missing_ok=True)
     command = qemu_arguments(machine, disk, size or MachineSize(), accelerator())
     if stick is not None:
         command[command.index("-netdev") + 1] += f",guestfwd=tcp:{STICK}-cmd:{_stick_command(stick)}"
         command[command.index("-append") + 1] += " stick"
-    debian_packages.run_program(tools.qemu(*command), "starting QEMU", machine.folder)
+    launch(machine, tools, command)
+
+
+def launch(machine: Machine, tools: Tools, arguments: Sequence[str]) -> None:
+    """Start QEMU with these arguments, in the device's folder.
+
+    Raises:
+        MachineError: QEMU did not start; includes its message.
+    """
+    machine.control.unlink(missing_ok=True)
+    debian_packages.run_program(tools.qemu(*arguments), "starting QEMU", machine.folder)
 
 
 def _stick_command(folder: Path) -> str:

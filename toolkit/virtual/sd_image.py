@@ -122,7 +122,7 @@ def _build(work: Path, image: Path, name: str, login: Login, progress: Progress)
     seed = Seed(name, login.host_key, login.host_key_public, login.authorized_keys, extra)
     _write_firmware(work, disk, seed, tools)
     _write_root(work, disk, tools)
-    _join(work)
+    join_partitions(work)
     (work / "card").replace(image)
 
 
@@ -166,8 +166,8 @@ def _write_root(work: Path, disk: Disk, tools: Tools) -> None:
     tools.run("resize2fs", "-M", work / "root")
 
 
-def _join(work: Path) -> None:
-    """Join partition table and both partitions in one file."""
+def join_partitions(work: Path) -> None:
+    """Write a partition table and the partitions `fat` and `root` of a folder to `card` there."""
     root_bytes = -(-(work / "root").stat().st_size // MIB) * MIB
     with (work / "card").open("wb") as card:
         card.write(write_mbr((FAT32, FIRMWARE_OFFSET, FIRMWARE_BYTES), (LINUX, ROOT_OFFSET, root_bytes)))
