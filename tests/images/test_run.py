@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import time
 from collections.abc import Callable
@@ -12,24 +11,14 @@ from typing import Any
 
 import pytest
 
+from benchmarks.arm_emulator import CORES
+
 from .test_versions import locked
 
 pytestmark = pytest.mark.engine
 
 PLATFORMS = ["linux/amd64", "linux/arm64"]
 IMAGE = "edge-vision/runner:dev"
-
-CORTEX_A72 = """\
-processor\t: {}
-Features\t: fp asimd evtstrm crc32 cpuid
-CPU implementer\t: 0x41
-CPU architecture: 8
-CPU variant\t: 0x0
-CPU part\t: 0xd08
-CPU revision\t: 3
-
-"""
-"""What /proc/cpuinfo shows of each core of a Pi 4."""
 
 Run = Callable[..., Any]
 
@@ -66,7 +55,7 @@ def test_litert_repeats_the_answers_of_openvino(
     options = mounted(bundle=open_litert_bundle)
     if platform != PLATFORMS[0]:
         # The emulation shows this machine's processors, by which XNNPACK does not find its way on arm64.
-        (tmp_path / "cpuinfo").write_text("".join(CORTEX_A72.format(number) for number in range(os.cpu_count() or 1)))
+        (tmp_path / "cpuinfo").write_text(CORES["cortex-a72"].cpuinfo)
         options += ("--volume", f"{tmp_path / 'cpuinfo'}:/proc/cpuinfo:ro")
     done = docker_run(IMAGE, "golden", "/bundle", platform=platform, options=options)
     assert done.returncode == 0, done.stdout + done.stderr
