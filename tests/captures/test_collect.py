@@ -79,14 +79,17 @@ def test_near_duplicates_are_dropped_and_remembered(
     first = put(device, jpeg(1))
     collect((device,), workspace, store)
     again = put(device, jpeg(1, quality=70))
-    fair, asked = put(device, jpeg(1, quality=71), policy="random"), put(device, jpeg(1, quality=72), policy="asked")
+    fair, requested = (
+        put(device, jpeg(1, quality=71), policy="random"),
+        put(device, jpeg(1, quality=72), policy="requested"),
+    )
     (done,) = collect((device,), workspace, store).ok.values()
     assert (done.stored, done.near_duplicates, done.known) == (2, 1, 1)
-    assert {capture.digest for capture in collected(store)} == {first, fair, asked}
+    assert {capture.digest for capture in collected(store)} == {first, fair, requested}
     assert not image_path(workspace, again).exists()
     (duplicate,) = store.all(NearDuplicate)
     assert duplicate.digest == again
-    assert duplicate.parent in {first, fair, asked}
+    assert duplicate.parent in {first, fair, requested}
     (done,) = collect((device,), workspace, store).ok.values()
     assert (done.known, done.received_bytes) == (4, 0)
 

@@ -68,15 +68,15 @@ def test_test_set_gains_from_random_captures_alone(loop: Loop, capture: Capturin
     before = loop.test_set(loop.version())
     fair = [capture("red", 100 + n, device=f"fair-{n}", policy="random") for n in range(8)]
     chosen = [capture("red", 200 + n, device=f"chosen-{n}") for n in range(8)]
-    asked = capture("red", 300, device="fair-0", policy="asked")
-    loop.label(*fair, *chosen, asked)
+    requested = capture("red", 300, device="fair-0", policy="requested")
+    loop.label(*fair, *chosen, requested)
     version = loop.version()
     after = loop.test_set(version)
     assert before < after
     assert after - before <= {one.digest for one in fair}
     assert len(after - before) == 4
     if version.captures[fair[0].digest] == "test":
-        assert asked.digest not in version.captures
+        assert requested.digest not in version.captures
 
 
 def test_devices_and_hours_never_cross(loop: Loop, capture: Capturing) -> None:

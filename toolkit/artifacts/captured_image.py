@@ -22,7 +22,7 @@ class CapturedImage:
     clock_synchronized: bool
     """Whether that clock was set over the network then."""
     policy: str
-    """One of "unsure", "change", "unknown", "random" (one frame in N: the only fair sample), "asked"."""
+    """One of "unsure", "change", "unknown", "random" (one frame in N: the only fair sample), "requested"."""
     label: str
     """The model's most probable class."""
     confidence: float

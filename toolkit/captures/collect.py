@@ -23,7 +23,7 @@ from toolkit.captures.catalog import FOLDER, collected, image_path, parse_sideca
 from toolkit.captures.device_captures import CaptureGoneError, DeviceCaptures, RemoteCapture, open_captures
 from toolkit.data.decoding import DecodingError, inspect_image
 from toolkit.data.near_duplicates import candidate_pairs, confirm_pairs
-from toolkit.device.capture_record import ASKED, MAX_IMAGE_BYTES, RANDOM
+from toolkit.device.capture_record import MAX_IMAGE_BYTES, RANDOM, REQUESTED
 from toolkit.errors import FleetError, MachineError
 from toolkit.files import atomic_write
 from toolkit.fleet import FleetResult, Shell, connect, fan_out
@@ -36,7 +36,7 @@ from toolkit.store import Store
 from toolkit.workspace import Workspace
 
 PARTS = "parts"
-ALWAYS_STORED = (RANDOM, ASKED)
+ALWAYS_STORED = (RANDOM, REQUESTED)
 _MOST_REASONS = 20
 
 

@@ -16,8 +16,8 @@ from typing import Any, Callable, Dict, Iterator, Optional, Tuple
 
 SCHEMA = 1
 IMAGE_SUFFIX, JSON_SUFFIX = ".jpg", ".json"
-UNSURE, CHANGE, UNKNOWN, RANDOM, ASKED = "unsure", "change", "unknown", "random", "asked"
-POLICIES = (UNSURE, CHANGE, UNKNOWN, RANDOM, ASKED)
+UNSURE, CHANGE, UNKNOWN, RANDOM, REQUESTED = "unsure", "change", "unknown", "random", "requested"
+POLICIES = (UNSURE, CHANGE, UNKNOWN, RANDOM, REQUESTED)
 """Why an image was captured: an unsure answer, another class, the answer "unknown", one frame in N, or on request."""
 MAX_JSON_BYTES, MAX_IMAGE_BYTES, MAX_CLASSES, MAX_TEXT = 1 << 20, 32 << 20, 20_000, 1024
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)

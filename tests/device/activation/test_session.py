@@ -15,8 +15,8 @@ import pytest
 from toolkit.deploy.session import CODE
 from toolkit.fleet.transfer.scripts import LOADER, program
 
-VERIFY = {"name": "verify", "run": "verify", "after_switch": False, "turns": False}
-HEALTHY = {"name": "healthy", "run": None, "after_switch": True, "turns": False}
+VERIFY = {"name": "verify", "run": "verify", "after_switch": False, "waits_for_turn": False}
+HEALTHY = {"name": "healthy", "run": None, "after_switch": True, "waits_for_turn": False}
 LOCK = {"do": "lock", "name": "deploy", "info": "me", "break": False}
 
 

@@ -26,11 +26,11 @@ def settings(folder: Path, **table: Any) -> Path:
 
 
 def test_app_captures_on_request_and_by_chance(serve: Serve, root: Path, tmp_path: Path) -> None:
-    table = settings(tmp_path, policies=["asked", "random"], random_every=5)
+    table = settings(tmp_path, policies=["requested", "random"], random_every=5)
     app = serve(root / "current", "--fps", "50", "--capture", table)
     until(lambda: app.ask("/v1/state").json["captures"]["stored"] >= 3)
     assert app.ask("/v1/capture", "POST").status == 202
-    until(lambda: '"asked"' in "".join(file.read_text() for file in root.glob("captures/*/*.json")))
+    until(lambda: '"requested"' in "".join(file.read_text() for file in root.glob("captures/*/*.json")))
     counters = app.ask("/health").json["captures"]
     assert counters["held"] >= 4
     assert "problem" not in counters
@@ -94,7 +94,7 @@ def test_an_alert_captures_its_frame(serve: Serve, root: Path, tmp_path: Path) -
     alerts = tmp_path / "alerts.json"
     rules = [{"name": label, "label": label, "above": 0.1, "frames": 3} for label in ("dark", "light")]
     alerts.write_text(json.dumps({"alert": rules, "webhook": {"url": "http://127.0.0.1:9/"}}))
-    table = settings(tmp_path, policies=["asked"])
+    table = settings(tmp_path, policies=["requested"])
     app = serve(root / "current", "--fps", "50", "--alerts", alerts, "--capture", table)
     until(lambda: app.ask("/v1/state").json["captures"]["stored"])
     app.end()

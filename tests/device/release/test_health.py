@@ -65,7 +65,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_watch_is_content_when_there_is_nothing_to_ask(systemd: Path) -> None:
     systemd.write_text("LoadState=not-found\nActiveState=inactive\n")
     result = health.check_health(UNIT, None, 1)
-    assert (result["ok"], result["asked"]) == (True, [])
+    assert (result["ok"], result["checks"]) == (True, [])
     assert "nothing to check" in result["message"]
 
 
@@ -73,7 +73,7 @@ def test_watch_waits_until_it_is_well_and_stays_so(service: Service, systemd: Pa
     systemd.write_text("LoadState=loaded\nActiveState=active\nNRestarts=0\n")
     service.codes = [503, 503, 200]
     result = health.check_health(UNIT, service.url, 0.1)
-    assert result == {"ok": True, "message": "healthy for 0.1 s", "asked": ["unit", "url"]}
+    assert result == {"ok": True, "message": "healthy for 0.1 s", "checks": ["unit", "url"]}
 
 
 def test_watch_says_how_it_answers_when_it_never_gets_well(service: Service) -> None:

@@ -109,7 +109,12 @@ class GateRun:
 
     def _request(self, gate: Gate) -> dict[str, Any]:
         request = gate.measurement(self.context) if isinstance(gate, DeviceGate) else {"run": None}
-        return {"name": gate.name, "after_switch": gate.after_switch, "turns": isinstance(gate, TurnGate), **request}
+        return {
+            "name": gate.name,
+            "after_switch": gate.after_switch,
+            "waits_for_turn": isinstance(gate, TurnGate),
+            **request,
+        }
 
     def _named(self, name: str) -> Gate:
         return next(gate for gate in self.gates if gate.name == name)

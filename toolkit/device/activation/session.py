@@ -4,7 +4,7 @@
     answer      {"ok": …}, one line of JSON; "error" says what is wrong, "taken" who holds the lock
     activate    answers by a line {"step", "result"} for each gate. The next request is the controller's verdict on it,
                 {"ok": true, "message"} or {"ok": false, "error"}. A gate that did not pass here does not pass, whatever
-                the verdict. A gate that "turns" first answers {"step", "waits"}, and measures after the next request.
+                the verdict. A gate that "waits_for_turn" first answers {"step", "waits"}, and measures after the next request.
                 The last line is {"ok", "gates" or "error"}.
 
 The installed agent and the code that the controller sends to devices without one speak the same protocol. What was done is
@@ -134,7 +134,7 @@ class ActivationSession:
         measure = _measurement(step)
 
         def check(context: Context) -> str:
-            if step["turns"]:
+            if step["waits_for_turn"]:
                 self._answer({"step": step["name"], "waits": True})
                 self._next()
             result = _measured(measure, context)

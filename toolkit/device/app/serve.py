@@ -245,7 +245,9 @@ class App:
     def summary(self) -> Dict[str, Any]:
         """Return the totals of frames and drops."""
         counters = self.pipeline.counters
-        frames = {name: counters[name] for name in ("captured", "answered", "asked", "damaged", "failed", "skipped")}
+        frames = {
+            name: counters[name] for name in ("captured", "answered", "requested", "damaged", "failed", "skipped")
+        }
         return {"frames": frames, "dropped": self.pipeline.dropped()}
 
 

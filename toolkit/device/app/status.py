@@ -84,7 +84,7 @@ class StatusReport:
             **pipeline.meter.summary(),
             "frames": {
                 name: pipeline.counters[name]
-                for name in ("captured", "answered", "asked", "damaged", "failed", "skipped")
+                for name in ("captured", "answered", "requested", "damaged", "failed", "skipped")
             },
             "dropped": sum(pipeline.dropped().values()),
             "latest": None if pipeline.latest is None else result_to_json(pipeline.latest),

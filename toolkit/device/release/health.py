@@ -13,17 +13,17 @@ REQUEST_TIMEOUT_S = 5.0
 
 
 def check_health(unit: str, url: Optional[str], seconds: float, patience_s: float = START_TIMEOUT_S) -> Dict[str, Any]:
-    """Wait until the service is healthy and stays so for `seconds`; return {"ok", "message", "asked"}.
+    """Wait until the service is healthy and stays so for `seconds`; return {"ok", "message", "checks"}.
 
     The systemd `unit` must be active without a restart, and `url` must answer 200. If there is neither, nothing is
-    checked and `asked` is empty.
+    checked and `checks` is empty.
     """
     checks = [name for name, there in (("unit", _unit_exists(unit)), ("url", bool(url))) if there]
     if not checks:
         return {
             "ok": True,
             "message": f"nothing to check: there is no unit {unit}, and no address is set",
-            "asked": checks,
+            "checks": checks,
         }
     place = url if "url" in checks else None
     running = unit if "unit" in checks else None
@@ -31,7 +31,7 @@ def check_health(unit: str, url: Optional[str], seconds: float, patience_s: floa
     if why is None:
         why = _wait_while_healthy(running, place, seconds, first)
     message = why or f"healthy for {seconds:g} s"
-    return {"ok": why is None, "message": message, "asked": checks}
+    return {"ok": why is None, "message": message, "checks": checks}
 
 
 def _wait_until_healthy(

@@ -73,9 +73,9 @@ def test_the_first_held_class_is_no_change() -> None:
 
 
 def test_asked_takes_the_next_frame_once() -> None:
-    chooses = policy("asked")
+    chooses = policy("requested")
     assert chooses.ask()
-    assert [chooses.choose(result()) for _ in range(2)] == ["asked", None]
+    assert [chooses.choose(result()) for _ in range(2)] == ["requested", None]
     assert not policy("unsure").ask()
 
 

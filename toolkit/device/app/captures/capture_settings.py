@@ -1,11 +1,11 @@
 """The table [capture] of the settings file: which images are stored, how many, and for how long.
 
 [capture]
-policies = ["unsure", "change", "unknown", "random", "asked"]
+policies = ["unsure", "change", "unknown", "random", "requested"]
 random_every = 2000     # one frame in so many, by chance
 margin = 0.2            # unsure: the best two probabilities differ by less
 change_frames = 10      # frames in a row after which a class counts as held
-cool_down_s = 10        # between two captures of one policy; random and asked have none
+cool_down_s = 10        # between two captures of one policy; random and requested have none
 most = 2000             # captures on the device
 most_of_class = 500     # of one class, not counting random ones
 most_mib = 512

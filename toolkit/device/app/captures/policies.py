@@ -7,7 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Callable, Dict, Optional
 
-from ...capture_record import ASKED, CHANGE, RANDOM, UNKNOWN, UNSURE
+from ...capture_record import CHANGE, RANDOM, REQUESTED, UNKNOWN, UNSURE
 
 if TYPE_CHECKING:
     from ..pipeline.messages import Classification
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class CapturePolicy:
     """Decides for each result, in a few microseconds; `choose` is called by one thread.
 
-    A frame is captured for one reason, the first of: random, asked, unknown, unsure, change. Random comes first and has no
+    A frame is captured for one reason, the first of: random, requested, unknown, unsure, change. Random comes first and has no
     cool-down, so that every frame is as likely as any other: only then are these captures a fair sample.
     """
 
@@ -33,10 +33,10 @@ class CapturePolicy:
         self._frames = 0
 
     def ask(self) -> bool:
-        """Capture the next result; return False if the policy `asked` is off."""
-        if ASKED in self._policies:
+        """Capture the next result; return False if the policy `requested` is off."""
+        if REQUESTED in self._policies:
             self._requested.set()
-        return ASKED in self._policies
+        return REQUESTED in self._policies
 
     def choose(self, result: Classification) -> Optional[str]:
         """Return the policy by which this result is captured; None if it is not."""
@@ -45,7 +45,7 @@ class CapturePolicy:
             return RANDOM
         if self._requested.is_set():
             self._requested.clear()
-            return ASKED
+            return REQUESTED
         wishes = {UNKNOWN: bool(result.unknown), UNSURE: is_unsure(result, self._limits.margin), CHANGE: changed}
         return next((name for name, due in wishes.items() if due and self._may(name)), None)
 

@@ -114,7 +114,7 @@ class FramePipeline:
     def ask(self, image: Pixels, reply: Reply) -> bool:
         """Queue an image (RGB, any size) ahead of camera frames; return False if there is no room."""
         input_format = self.worker.input_format()
-        self.counters.add("asked")
+        self.counters.add("requested")
         frame = Frame(0, now_ns(), pixels=image[..., ::-1])
         query = Query(frame, input_format, resize(image, input_format.size, input_format.crop), reply)
         return self._ready.keep(query)

@@ -204,7 +204,7 @@ class Routes:
         """Store the next frame on the device, to be labeled."""
         if not self._state.ask_capture():
             raise HttpError(
-                409, "captures on request are off", 'add [capture] with the policy "asked" to --capture FILE'
+                409, "captures on request are off", 'add [capture] with the policy "requested" to --capture FILE'
             )
         return json_response({"ok": True}, 202)
 
