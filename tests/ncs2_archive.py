@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import os
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
+import toolkit
+
+REPOSITORY = Path(toolkit.__file__).parents[1]
+CONTAINER_IMAGE = "edge-vision/runner-ncs2:stand-in"
+"""What `build` builds."""
 TOP = "l_openvino_toolkit_debian9_2022.3.2.9279.e2c7e4d7b4d_arm64"
 CONTENT = {
     "setupvars.sh": b"#!/bin/bash\n",
@@ -34,3 +43,14 @@ def packed(path: Path, content: dict[str, bytes]) -> Path:
         link.type, link.linkname = tarfile.SYMTYPE, "libopenvino.so.2022.3.2"
         stream.addfile(link)
     return path
+
+
+def sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def build(**variables: str) -> subprocess.CompletedProcess[str]:
+    """Build the container image runner-ncs2 for all platforms, as a user does who has the archive."""
+    command = [sys.executable, REPOSITORY / "images/build.py", "runner-ncs2-cross", "--progress=plain"]
+    environment = os.environ | {"TAG": CONTAINER_IMAGE.partition(":")[2]} | variables
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

@@ -6,7 +6,6 @@ The stand-in is served from loopback under the path of the real archive, which i
 from __future__ import annotations
 
 import functools
-import hashlib
 import http.server
 import threading
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ import pytest
 
 from toolkit.virtual.disk_image import LEGACY_SUITE
 
-from ..ncs2_archive import CONTENT, TOP, packed
+from ..ncs2_archive import CONTENT, TOP, packed, sha256
 from .conftest import Pi, Play, booted, changed, wheelhouse_of
 
 pytestmark = [pytest.mark.pi, pytest.mark.timeout(1800)]
@@ -35,7 +34,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://{HOST}:{server.server_port}/{LAYOUT}/{path.name}"
-        yield address, hashlib.sha256(path.read_bytes()).hexdigest()
+        yield address, sha256(path)
         server.shutdown()
 
 

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
-import os
-import subprocess
-import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,20 +11,12 @@ from typing import Any
 import archive
 import pytest
 
-import toolkit
-
-from ..ncs2_archive import CONTENT, TOP, packed
-
-REPOSITORY = Path(toolkit.__file__).parents[1]
+from ..ncs2_archive import CONTAINER_IMAGE, CONTENT, TOP, build, packed, sha256
 
 
 @pytest.fixture(scope="module")
 def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return packed(tmp_path_factory.mktemp("archive") / f"{TOP}.tgz", CONTENT)
-
-
-def sha256(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def test_unpack_keeps_what_a_device_needs(stand_in: Path, tmp_path: Path) -> None:
@@ -69,13 +57,6 @@ def test_check_refuses_another_file_than_the_one_that_was_meant(stand_in: Path) 
         archive.check(stand_in.parent, "0" * 64)
 
 
-def build(**variables: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, REPOSITORY / "images/build.py", "runner-ncs2-cross", "--progress=plain"]
-    return subprocess.run(
-        command, env=os.environ | {"TAG": "stand-in"} | variables, capture_output=True, text=True, check=False
-    )
-
-
 @pytest.mark.engine
 def test_build_says_what_to_fetch_when_the_archive_is_not_given() -> None:
     done = build()
@@ -101,5 +82,5 @@ def test_image_finds_the_bindings_and_a_libusb_without_udev(stand_in: Path, dock
         "assert 'udev' not in open('/proc/self/maps').read(); print(platform.machine(), openvino.STAND_IN)"
     )
     options = ("--entrypoint", "python3")
-    done = docker_run("edge-vision/runner-ncs2:stand-in", "-c", program, platform="linux/arm64", options=options)
+    done = docker_run(CONTAINER_IMAGE, "-c", program, platform="linux/arm64", options=options)
     assert done.stdout == "aarch64 True\n", done.stderr
