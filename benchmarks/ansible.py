@@ -99,7 +99,7 @@ def described(inventory: Path, root: Path, folder: Path) -> Path:
     """The inventory with the wheels that the checkout in `root` locks, for each Python of the suites."""
     folder.mkdir()
     for python, glibc in (("3.13", "41"), ("3.11", "36")):
-        command = [root / "scripts/wheelhouse.sh", folder / "wheelhouse", "aarch64", "device", python, glibc]
+        command = [str(root / "scripts/wheelhouse.sh"), str(folder / "wheelhouse"), "aarch64", "device", python, glibc]
         subprocess.run(command, check=True)
     document = json.loads(inventory.read_text().partition("\n")[2])  # after a comment; JSON is YAML
     document["virtual"]["vars"] |= {"openvino_wheelhouse": str(folder / "wheelhouse"), "monitoring_enabled": True}
