@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-HOUSE = Path(__file__).parents[1]
-FILE = HOUSE / "docs" / "reliability.md"
+REPOSITORY = Path(__file__).parents[1]
+FILE = REPOSITORY / "docs" / "reliability.md"
 SOAK = "<!-- begin soak -->"
 TOP = """\
 # What happens when things go wrong
@@ -44,7 +44,7 @@ class Fault:
     """Other markers of the test: what it needs to run."""
 
 
-def faults(folder: Path = HOUSE / "tests") -> tuple[Fault, ...]:
+def faults(folder: Path = REPOSITORY / "tests") -> tuple[Fault, ...]:
     """Return every fault, sorted by file and line."""
     return tuple(fault for path in sorted(folder.rglob("test_*.py")) for fault in _faults_in(path))
 
@@ -71,7 +71,7 @@ def _faults_in(path: Path) -> Iterator[Fault]:
                 what=ast.literal_eval(call.args[0]),
                 serves=values["serves"],
                 reports=values["reports"],
-                test=f"{path.relative_to(HOUSE)}::{function.name}",
+                test=f"{path.relative_to(REPOSITORY)}::{function.name}",
                 arguments=tuple(argument.arg for argument in function.args.args),
                 tiers=tuple(name for name in marks if name not in {"parametrize", "timeout"}),
             )

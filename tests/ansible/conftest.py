@@ -29,7 +29,7 @@ from toolkit.virtual.ncs2_emulator import Stick
 from toolkit.workspace import Workspace
 
 BIN = Path(sys.executable).parent
-HOUSE = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[2]
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "edge-vision-toolkit"
 Play = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -41,11 +41,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def wheelhouse_of(machine: str, lock: str = "device", python: str = "3.13", glibc: int = 41) -> Path:
     """Folder of a device's wheels, downloaded once."""
-    content = (HOUSE / f"requirements/{lock}.txt").read_bytes()
+    content = (REPOSITORY / f"requirements/{lock}.txt").read_bytes()
     folder = CACHE / "wheelhouse" / hashlib.sha256(f"{machine}{python}{glibc}".encode() + content).hexdigest()[:12]
     if not folder.is_dir():
         part = folder.with_suffix(".part")
-        subprocess.run([HOUSE / "scripts/wheelhouse.sh", part, machine, lock, python, str(glibc)], check=True)
+        subprocess.run([REPOSITORY / "scripts/wheelhouse.sh", part, machine, lock, python, str(glibc)], check=True)
         part.rename(folder)
     return folder
 

@@ -14,7 +14,7 @@ import yaml
 from toolkit.deploy.session import CODE, PROTOCOL
 from toolkit.fleet.transfer.scripts import program
 
-from .conftest import HOUSE
+from .conftest import REPOSITORY
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def agent(ansible_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
     variables = yaml.safe_load((ansible_dir / "roles/runner/vars/main.yml").read_text())
-    code = str(HOUSE / "toolkit/device")
+    code = str(REPOSITORY / "toolkit/device")
     for file in module.folder_files(code, str(folder / "device"), variables["runner_agent_patterns"]):
         Path(file["dest"]).parent.mkdir(parents=True, exist_ok=True)
         Path(file["dest"]).write_text(file["content"])

@@ -119,7 +119,7 @@ def boot_id(pi: Pi) -> str:
     return ""
 
 
-REPOSITORY = r"""
+APT_REPOSITORY = r"""
 mkdir -p /srv/updates/content/DEBIAN && cd /srv/updates
 for version in 1 2; do
     printf '%s\n' 'Package: kitchen-clock' "Version: $version" 'Architecture: all' \
@@ -139,7 +139,7 @@ apt-get update -o Dir::Etc::sourcelist=sources.list.d/kitchen.list -o Dir::Etc::
 
 
 def test_update_upgrades_a_package_on_a_healthy_device(play: Play, provisioned: Pi) -> None:
-    provisioned.sh(REPOSITORY)
+    provisioned.sh(APT_REPOSITORY)
     try:
         assert changed(play("-i", provisioned.inventory, "update.yml", "--check", "--diff")) == 1
         assert changed(play("-i", provisioned.inventory, "update.yml")) == 1

@@ -17,7 +17,7 @@ from toolkit.virtual.machine import MachineSize, accelerator, launch, qemu_argum
 from toolkit.virtual.tools import get_tools
 
 from .conftest import Pi, Play, booted, changed
-from .test_pi import REPOSITORY
+from .test_pi import APT_REPOSITORY
 
 pytestmark = [pytest.mark.pi, pytest.mark.timeout(5400)]
 
@@ -57,7 +57,7 @@ def protected(play: Play) -> Iterator[Pi]:
         stop(pi.machine)
         start(pi)
         pi.sh("mkfs.ext4 -q -L toolkit-data /dev/disk/by-id/virtio-data")
-        pi.sh(REPOSITORY)
+        pi.sh(APT_REPOSITORY)
         done = play("-i", pi.inventory, "provision-pi.yml", "--tags", "data_partition,base,runner,overlay_root")
         assert "restarted without the overlay" in " ".join(done.stdout.split()), done.stdout + done.stderr
         ram_disk = pi.machine.folder / "ram-disk"

@@ -22,7 +22,7 @@ from toolkit.deploy.offline import write_archive
 from toolkit.system import debian_packages
 
 from ..bundles import sealed
-from .conftest import BIN, CACHE, HOUSE, Play, changed, wheelhouse_of
+from .conftest import BIN, CACHE, REPOSITORY, Play, changed, wheelhouse_of
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
 
@@ -278,7 +278,7 @@ def test_runner_is_locked_in_and_still_loads_openvino(provisioned: Path, shell: 
     exposure = shell("systemd-analyze security --no-pager toolkit-runner.service | tail -1")
     assert float(re.findall(r"([0-9.]+) ", exposure)[-1]) <= 2.0
     shell("mkdir -p /opt/toolkit/releases/x && ln -sfn releases/x /opt/toolkit/current")
-    run("docker", "cp", HOUSE / "toolkit/device", f"{machine}:/opt/toolkit/releases/x/device")
+    run("docker", "cp", REPOSITORY / "toolkit/device", f"{machine}:/opt/toolkit/releases/x/device")
     shell("echo '{}' >/opt/toolkit/releases/x/release.json")
     shell("systemctl cat toolkit-runner | grep -q verify")
     shell("mkdir -p /run/systemd/system/toolkit-runner.service.d")

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from .conftest import HOUSE, Play
+from .conftest import REPOSITORY, Play
 
 ROLES = sorted(path.name for path in (Path(__file__).parents[2] / "ansible/roles").iterdir())
 PLAYBOOKS = sorted(
@@ -382,6 +382,6 @@ def test_metrics_are_what_prometheus_reads(ansible_dir: Path, tmp_path: Path) ->
 
 def test_handlers_have_names_of_their_own() -> None:
     """A play has one list of handlers: of two with the same name, a role would notify that of another role."""
-    files = sorted((HOUSE / "ansible" / "roles").glob("*/handlers/main.yml"))
+    files = sorted((REPOSITORY / "ansible" / "roles").glob("*/handlers/main.yml"))
     names = [handler["name"] for file in files for handler in yaml.safe_load(file.read_text())]
     assert sorted(names) == sorted(set(names))
