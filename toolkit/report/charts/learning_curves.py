@@ -52,7 +52,7 @@ def _ends(history: Sequence[Epoch], figure: str) -> str:
     return f"Last epoch: training {getattr(last, figure):.3f}, validation {getattr(last, f'val_{figure}'):.3f}."
 
 
-def _curve(history: Sequence[Epoch], figure: str, domain: tuple[float, float]) -> Any:
+def _curve(history: Sequence[Epoch], figure: str, domain: tuple[float, float]) -> dict[str, Any]:
     import altair as alt
 
     rows = [
@@ -78,7 +78,7 @@ def _curve(history: Sequence[Epoch], figure: str, domain: tuple[float, float]) -
     lines = base.mark_line(strokeWidth=2, aria=False).encode(
         color=color, strokeDash=alt.StrokeDash("part:N", scale=dashes, legend=None)
     )
-    dots = base.mark_point(filled=True, size=22, opacity=1).encode(color=color, description="label:N")
+    dots = base.mark_point(filled=True, size=22, opacity=1).encode(color=color, description=alt.Description("label:N"))
     layers = [lines, dots]
     if 1 < boundary < len(history):
         mark = alt.Chart(alt.Data(values=[{"epoch": boundary}])).encode(x=x)
@@ -91,7 +91,7 @@ def _curve(history: Sequence[Epoch], figure: str, domain: tuple[float, float]) -
         )
         note = mark.mark_text(fontSize=11, color=svg.MUTED, aria=False, **side)
         layers.append(note.encode(y=alt.value(8 if figure == "loss" else 128)))
-    return styled(alt.layer(*layers, data=alt.Data(values=rows)), 262, 172)
+    return styled(alt.layer(*layers, data=alt.Data(values=tuple(rows))), 262, 172)
 
 
 def _epochs(history: Sequence[Epoch]) -> Any:

@@ -125,7 +125,7 @@ def _rows(
 
 def _chart(
     rows: list[dict[str, object]], axis: Axis, domains: dict[str, tuple[float, float]], width: int, height: int
-) -> Any:
+) -> dict[str, Any]:
     import altair as alt
 
     title = "p90 latency in ms (log) · faster ←" if axis == "latency" else "images per second (log) · faster →"
@@ -143,7 +143,9 @@ def _chart(
     spans = [
         base.transform_filter(test)
         .mark_rule(strokeWidth=1.5, opacity=opacity, aria=False)
-        .encode(y=alt.Y("low:Q", title=None, scale=heights), y2="high:Q", color=alt.Color("stroke:N", scale=None))
+        .encode(
+            y=alt.Y("low:Q", title=None, scale=heights), y2=alt.Y2("high:Q"), color=alt.Color("stroke:N", scale=None)
+        )
         for test, opacity in ((off, 0.18), (best, 0.7))
     ]
     step = "step-after" if axis == "latency" else "step-before"
@@ -158,8 +160,8 @@ def _chart(
             stroke=alt.Stroke("stroke:N", scale=None),
             shape=alt.Shape("shape:N", scale=None),
             size=alt.Size("size:Q", scale=None),
-            href="href:N",
-            description="label:N",
+            href=alt.Href("href:N"),
+            description=alt.Description("label:N"),
         )
         for test, opacity in ((off, 0.5), (best, 1))
     ]
@@ -168,8 +170,8 @@ def _chart(
         .mark_text(
             dx=-11 if axis == "latency" else 11, dy=-9, fontSize=13, fontWeight="bold", color=svg.INK, aria=False
         )
-        .encode(text="rank:N")
+        .encode(text=alt.Text("rank:N"))
     )
     return styled(
-        alt.layer(*spans, line.encode(order=order), *points, ranks, data=alt.Data(values=rows)), width, height
+        alt.layer(*spans, line.encode(order=order), *points, ranks, data=alt.Data(values=tuple(rows))), width, height
     )

@@ -28,8 +28,11 @@ def series(report: ReportData) -> dict[str, str]:
     return {name: svg.SERIES[n % len(svg.SERIES)] for n, name in enumerate(names)}
 
 
-def styled(chart: Any, width: int, height: int) -> Any:
-    """The common style: no frame, a light grid, text in the page's colors."""
+def styled(chart: Any, width: int, height: int) -> dict[str, Any]:
+    """The chart's Vega-Lite specification in the common style: no frame, a light grid, text in the page's colors.
+
+    The style is added to the specification, because Altair copies a chart with its data each time that it is configured.
+    """
     axis = {
         "labelColor": svg.MUTED,
         "titleColor": svg.MUTED,
@@ -43,13 +46,11 @@ def styled(chart: Any, width: int, height: int) -> Any:
         "labelPadding": 6,
         "titlePadding": 10,
     }
-    return (
-        chart.properties(width=width, height=height, autosize={"type": "fit", "contains": "padding"}, padding=4)
-        .configure(background="transparent", font="Liberation Sans", aria=True)
-        .configure_axis(**axis)
-        .configure_axisY(domain=False, ticks=False)
-        .configure_view(stroke=None)
-    )
+    spec: dict[str, Any] = chart.to_dict(validate=False)
+    config = spec["config"] | {"background": "transparent", "font": "Liberation Sans", "aria": True, "axis": axis}
+    config |= {"axisY": {"domain": False, "ticks": False}, "view": config["view"] | {"stroke": None}}
+    fit = {"type": "fit", "contains": "padding"}
+    return spec | {"width": width, "height": height, "autosize": fit, "padding": 4, "config": config}
 
 
 def band_and_line(base: Any, field: str, title: str, scale: Any, axis: Any) -> tuple[Any, Any]:
@@ -59,7 +60,7 @@ def band_and_line(base: Any, field: str, title: str, scale: Any, axis: Any) -> t
     band = alt.Y("low:Q", title=title, scale=scale, axis=axis)
     line = alt.Y(f"{field}:Q", title=title, scale=scale, axis=axis)
     return (
-        base.mark_area(color=svg.SERIES[0], opacity=0.2, aria=False).encode(y=band, y2="high:Q"),
+        base.mark_area(color=svg.SERIES[0], opacity=0.2, aria=False).encode(y=band, y2=alt.Y2("high:Q")),
         base.mark_line(color=svg.SERIES[0], strokeWidth=2, aria=False).encode(y=line),
     )
 
@@ -126,14 +127,14 @@ def _worst(rows: Sequence[dict[str, Any]]) -> str:
     return f"precision, recall and F1 per model. Lowest: {lowest['label']}."
 
 
-def _scores(rows: Sequence[dict[str, object]], domain: tuple[float, float], width: int) -> Any:
+def _scores(rows: Sequence[dict[str, object]], domain: tuple[float, float], width: int) -> dict[str, Any]:
     import altair as alt
 
     names, scale = [name for name, _ in SCORES], alt.Scale(domain=domain)
     shapes = alt.Scale(domain=names, range=[shape for _, shape in SCORES])
     field = "model" if width > 400 else "short"
     y = alt.Y(f"{field}:N", sort=None, title=None, axis=_names_axis(width))
-    base = alt.Chart(alt.Data(values=list(rows))).encode(y=y, color=alt.Color("color:N", scale=None))
+    base = alt.Chart(alt.Data(values=tuple(rows))).encode(y=y, color=alt.Color("color:N", scale=None))
     x = alt.X(
         "value:Q", title=None, scale=alt.Scale(domain=domain), axis=alt.Axis(format="%", tickCount=5, orient="top")
     )
@@ -141,7 +142,7 @@ def _scores(rows: Sequence[dict[str, object]], domain: tuple[float, float], widt
         x=alt.X("min(value):Q", scale=scale), x2="max(value):Q"
     )
     points = base.mark_point(filled=True, size=64, opacity=1).encode(
-        x=x, shape=alt.Shape("score:N", scale=shapes, legend=None), description="label:N"
+        x=x, shape=alt.Shape("score:N", scale=shapes, legend=None), description=alt.Description("label:N")
     )
     height = 44 + 27 * len({str(row["model"]) for row in rows})
     return styled(alt.layer(points, span), width, height)
@@ -174,7 +175,7 @@ def differences(pairs: Sequence[Pair]) -> str:
     )
 
 
-def _differences(rows: list[dict[str, Any]], width: int) -> Any:
+def _differences(rows: list[dict[str, Any]], width: int) -> dict[str, Any]:
     import altair as alt
 
     reach = max(1.0, *(max(abs(row["low"]), abs(row["high"])) for row in rows)) * 1.08
@@ -186,16 +187,18 @@ def _differences(rows: list[dict[str, Any]], width: int) -> Any:
         axis=alt.Axis(tickCount=6),
     )
     y = alt.Y("name:N" if width > 400 else "brief:N", sort=None, title=None, axis=_names_axis(width))
-    base = alt.Chart(alt.Data(values=rows)).encode(y=y)
+    base = alt.Chart(alt.Data(values=tuple(rows))).encode(y=y)
     zero = (
         alt.Chart(alt.Data(values=[{"value": 0}]))
         .mark_rule(color=svg.MUTED, aria=False)
         .encode(x=alt.X("value:Q", scale=scale))
     )
     span = base.mark_rule(strokeWidth=2.5, color=svg.SERIES[0], opacity=0.55, aria=False).encode(
-        x=alt.X("low:Q", scale=scale), x2="high:Q"
+        x=alt.X("low:Q", scale=scale), x2=alt.X2("high:Q")
     )
-    points = base.mark_point(filled=True, size=90, color=svg.SERIES[0], opacity=1).encode(x=x, description="label:N")
+    points = base.mark_point(filled=True, size=90, color=svg.SERIES[0], opacity=1).encode(
+        x=x, description=alt.Description("label:N")
+    )
     return styled(alt.layer(zero, points, span), width, 62 + 34 * len(rows))
 
 

@@ -35,7 +35,7 @@ def panels(report: ReportData) -> Iterator[RiskCoveragePanel]:
             )
 
 
-def _curve(rule: Rejection) -> Any:
+def _curve(rule: Rejection) -> dict[str, Any]:
     import altair as alt
 
     rows = [_row(rule, coverage, risk) for coverage, risk in rule.curve]
@@ -44,7 +44,7 @@ def _curve(rule: Rejection) -> Any:
     y = {"title": "wrong ↑", "scale": alt.Scale(domain=(0, top)), "axis": alt.Axis(format=".0%")}
     line = alt.Chart(alt.Data(values=[{"coverage": at, "risk": rule.error} for at in (0, 1)]))
     layers = (
-        *band_and_line(alt.Chart(alt.Data(values=rows)).encode(x=x), "risk", **y),
+        *band_and_line(alt.Chart(alt.Data(values=tuple(rows))).encode(x=x), "risk", **y),
         line.mark_line(color=svg.MUTED, strokeWidth=1, strokeDash=[2, 3], aria=False).encode(
             x=x, y=alt.Y("risk:Q", **y)
         ),

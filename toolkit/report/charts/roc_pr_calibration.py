@@ -119,7 +119,7 @@ def _ece(model: TrainedModel) -> str:
     return "calibration error not known" if calibration is None else f"calibration error {calibration.ece:.4f}"
 
 
-def _curves(lines: Sequence[Line], which: str) -> Any:
+def _curves(lines: Sequence[Line], which: str) -> dict[str, Any]:
     import altair as alt
 
     rows = [
@@ -134,14 +134,14 @@ def _curves(lines: Sequence[Line], which: str) -> Any:
         "precision_recall": ("recall →", "precision ↑"),
     }[which]
     drawn = (
-        alt.Chart(alt.Data(values=rows))
+        alt.Chart(alt.Data(values=tuple(rows)))
         .mark_line(strokeWidth=2, aria=False)
         .encode(
             x=alt.X("x:Q", title=titles[0], scale=scale, axis=axis),
             y=alt.Y("y:Q", title=titles[1], scale=scale, axis=axis),
             color=_colors(len(lines)),
             strokeDash=_dashes(len(lines)),
-            order="order:Q",
+            order=alt.Order("order:Q"),
         )
     )
     return styled(drawn, *SIZE)
@@ -152,7 +152,7 @@ def _from_the_edge(curve: Curve, which: str) -> Curve:
     return ((0.0, curve[0][1]), *curve) if which == "precision_recall" else curve
 
 
-def _reliability(lines: Sequence[Line]) -> Any:
+def _reliability(lines: Sequence[Line]) -> dict[str, Any]:
     import altair as alt
 
     rows = [
@@ -175,7 +175,7 @@ def _reliability(lines: Sequence[Line]) -> Any:
             size=alt.Size("images:Q", scale=alt.Scale(range=[12, 130]), legend=None)
         ),
     )
-    return styled(alt.layer(*layers, data=alt.Data(values=rows)), *SIZE)
+    return styled(alt.layer(*layers, data=alt.Data(values=tuple(rows))), *SIZE)
 
 
 def _colors(lines: int) -> Any:

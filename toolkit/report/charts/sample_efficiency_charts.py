@@ -43,7 +43,7 @@ def verdict_of(curve: SampleEfficiency) -> str:
     )
 
 
-def _curve(curve: SampleEfficiency) -> Any:
+def _curve(curve: SampleEfficiency) -> dict[str, Any]:
     import altair as alt
 
     rows = [
@@ -62,7 +62,7 @@ def _curve(curve: SampleEfficiency) -> Any:
         "scale": alt.Scale(domain=domain, clamp=True),
         "axis": alt.Axis(format=".0%"),
     }
-    base = alt.Chart(alt.Data(values=rows)).encode(x=x)
+    base = alt.Chart(alt.Data(values=tuple(rows))).encode(x=x)
     layers = (
         *band_and_line(base, "accuracy", **y),
         base.mark_point(color=svg.SERIES[0], filled=True, size=22, opacity=1, aria=False).encode(

@@ -1,4 +1,4 @@
-"""From a Vega-Lite chart to inline SVG that takes its colors and fonts from the page.
+"""From a Vega-Lite specification to inline SVG that takes its colors and fonts from the page.
 
 Charts are drawn with sentinel colors, which become CSS variables here: one drawing serves the light and the dark theme
 and paper. Marks that carry a description get it as a <title>, shown on hover. The result is byte-stable.
@@ -35,11 +35,11 @@ _LINK = re.compile(r'xlink:href="[^"#]*#')
 _SIZE = re.compile(r'<svg width="[\d.]+" height="[\d.]+" viewBox="0 0 ([\d.]+) ([\d.]+)">')
 
 
-def draw(chart: Any, label: str, *, role: Literal["img", "group"] = "img", width_class: str = "") -> str:
-    """The chart as an <svg> element with `label` as its accessible name; role "group" keeps links inside reachable."""
+def draw(spec: dict[str, Any], label: str, *, role: Literal["img", "group"] = "img", width_class: str = "") -> str:
+    """The chart of a Vega-Lite specification as an <svg> element with `label` as its accessible name; role "group" keeps links inside reachable."""
     import vl_convert
 
-    svg: str = vl_convert.vegalite_to_svg(chart.to_dict(validate=False))
+    svg: str = vl_convert.vegalite_to_svg(spec)
     for noise in _NOISE:
         svg = noise.sub("", svg)
     while (thinner := _EMPTY.sub("", svg)) != svg:

@@ -161,7 +161,7 @@ def _points(sheet: Sheet, figure: Figure) -> Iterator[dict[str, object]]:
             yield key | span | {"who": "ours", "label": f"{name}: ours {figure.our_text(row.ours)}"}
 
 
-def _chart(rows: list[dict[str, object]], metric: str) -> Any:
+def _chart(rows: list[dict[str, object]], metric: str) -> dict[str, Any]:
     import altair as alt
 
     scale = alt.Scale(domain=_domain(rows, metric))
@@ -170,16 +170,18 @@ def _chart(rows: list[dict[str, object]], metric: str) -> Any:
     x = alt.X("value:Q", title=None, scale=scale, axis=axis)
     names = alt.Axis(labelColor=svg.INK, labelLimit=190, labelPadding=8, grid=True)
     y = alt.Y("brief:N", sort=None, title=None, axis=names)
-    base = alt.Chart(alt.Data(values=rows)).encode(y=y)
+    base = alt.Chart(alt.Data(values=tuple(rows))).encode(y=y)
     ours, theirs = base.transform_filter("datum.who === 'ours'"), base.transform_filter("datum.who === 'published'")
     layers = [
         theirs.mark_point(filled=False, shape="diamond", size=80, strokeWidth=2, color=svg.MUTED, opacity=1).encode(
-            x=x, description="label:N"
+            x=x, description=alt.Description("label:N")
         ),
         ours.mark_rule(strokeWidth=2.5, color=svg.SERIES[0], opacity=0.55, aria=False).encode(
-            x=alt.X("low:Q", scale=scale), x2="high:Q"
+            x=alt.X("low:Q", scale=scale), x2=alt.X2("high:Q")
         ),
-        ours.mark_point(filled=True, size=80, color=svg.SERIES[0], opacity=1).encode(x=x, description="label:N"),
+        ours.mark_point(filled=True, size=80, color=svg.SERIES[0], opacity=1).encode(
+            x=x, description=alt.Description("label:N")
+        ),
     ]
     if metric == "confidence":
         zero = alt.Chart(alt.Data(values=[{"value": 0}])).mark_rule(color=svg.MUTED, aria=False)
