@@ -152,10 +152,12 @@ def csv_bytes(rows: Sequence[Mapping[str, object]]) -> bytes:
     Numbers have full precision; None is an empty cell, and booleans are "true" and "false".
     """
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, list(dict.fromkeys(key for row in rows for key in row)))
-    writer.writeheader()
-    for row in rows:
-        writer.writerow(
-            {key: str(cell).lower() if isinstance(cell, bool) else csv_text(cell) for key, cell in row.items()}
-        )
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    writer = csv.writer(text)
+    writer.writerow(columns)
+    writer.writerows([_csv_cell(row.get(column)) for column in columns] for row in rows)
     return text.getvalue().encode()
+
+
+def _csv_cell(value: object) -> object:
+    return str(value).lower() if isinstance(value, bool) else csv_text(value)
