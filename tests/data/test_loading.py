@@ -1,15 +1,16 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from toolkit.data import Image, load_images, prepare_dataset, read_manifest
+from toolkit.data import Image, load_images, loading, prepare_dataset, read_manifest
 from toolkit.device.image_io import read_image, resize
-from toolkit.errors import DataError
+from toolkit.errors import ConfigurationError, DataError
 from toolkit.experiment.schema import DataConfig
-from toolkit.progress import Silent
+from toolkit.progress import Lines, Silent
 from toolkit.workspace import Workspace
 
 
@@ -77,6 +78,52 @@ def test_load_images_names_every_changed_or_missing_image(images: tuple[Image, .
     assert {problem.where for problem in caught.value.problems} == {str(image.path) for image in images[:2]}
     assert "changed since the split was made" in str(caught.value)
     assert not list((workspace.root / "cache" / "images").iterdir())
+
+
+@pytest.mark.parametrize("free_bytes", [2 * 40 * 8 * 8 * 3, 2 * 40 * 8 * 8 * 3 - 2])
+def test_load_images_caches_what_takes_half_of_the_free_disk_at_most(
+    images: tuple[Image, ...], workspace: Workspace, monkeypatch: pytest.MonkeyPatch, free_bytes: int
+) -> None:
+    free = shutil.disk_usage(workspace.root.parent)._replace(free=free_bytes)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: free)
+    loaded = load_images(images, (8, 8), "resize", workspace=workspace)
+    assert isinstance(loaded, np.memmap) == (free_bytes == 2 * 40 * 8 * 8 * 3)
+    assert len(list((workspace.root / "cache/images").glob("*.npy"))) == isinstance(loaded, np.memmap)
+
+
+def test_images_beyond_the_budget_are_indexed_as_an_array_is(
+    images: tuple[Image, ...], workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(loading.BUDGET, "1e-6")
+    loaded, whole = (
+        load_images(images, (9, 8), "resize", workspace=workspace, progress=Lines()),
+        load_images(images, (9, 8), "resize"),
+    )
+    assert "40 images take 8.6 kB decoded, more than 1.0 kB" in capsys.readouterr().err
+    assert (len(loaded), loaded.shape, loaded.dtype) == (40, whole.shape, whole.dtype)
+    for index in (3, -1, slice(5, 25), slice(39, 50), [7, 2, 7], np.array([1, 38]), np.array([], int)):
+        assert np.array_equal(loaded[index], whole[index])
+    assert np.array_equal(np.stack(list(loaded)), whole)
+    images[4].path.write_bytes(images[2].path.read_bytes())
+    with pytest.raises(DataError, match="changed since the split was made"):
+        loaded[:5]
+
+
+def test_images_cached_before_are_used_whatever_the_budget(
+    images: tuple[Image, ...], workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load_images(images, (8, 8), "resize", workspace=workspace)
+    monkeypatch.setenv(loading.BUDGET, "0")
+    assert isinstance(load_images(images, (8, 8), "resize", workspace=workspace), np.memmap)
+
+
+@pytest.mark.parametrize("budget", ["much", "nan", "inf"])
+def test_budget_that_is_no_number_is_refused(
+    images: tuple[Image, ...], workspace: Workspace, monkeypatch: pytest.MonkeyPatch, budget: str
+) -> None:
+    monkeypatch.setenv(loading.BUDGET, budget)
+    with pytest.raises(ConfigurationError, match=f"TOOLKIT_IMAGE_CACHE_GB: '{budget}' is not a number"):
+        load_images(images, (8, 8), "resize", workspace=workspace)
 
 
 def test_load_images_is_empty_when_there_are_none() -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from toolkit.artifacts.model import TrainedModel
+from toolkit.data.loading import BUDGET
 from toolkit.errors import ConfigurationError, DataError
 from toolkit.progress import Silent
 from toolkit.store import Store
@@ -50,6 +51,17 @@ def test_train_trial_gives_the_same_weights_when_seeded_alike(bench: Bench, work
     assert digests[0] == digests[1]
     bench.change("batch_size = 4", "batch_size = 4\nseed = 1")
     assert [model.digest for model in bench.train(other)] != digests[0]
+
+
+def test_train_trial_gives_the_same_weights_when_images_are_not_cached(
+    bench: Bench, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cached = [model.digest for model in bench.train(workspace)]
+    monkeypatch.setenv(BUDGET, "0")
+    other = Workspace(workspace.root / "other")
+    assert [model.digest for model in bench.train(other)] == cached
+    assert list(workspace.folder("cache", "images").glob("*.npy"))
+    assert not list(other.folder("cache", "images").glob("*.npy"))
 
 
 def test_train_trial_stops_after_the_stage_when_told(bench: Bench, workspace: Workspace) -> None:

@@ -1,9 +1,15 @@
-"""Load images into one array: decoded once, cached in the workspace by digest, and memory-mapped afterwards."""
+"""Load images into one array: decoded once, cached in the workspace by digest, and memory-mapped afterwards.
+
+Images that would take too much of the disk are not cached: each is decoded whenever it is needed.
+"""
 
 from __future__ import annotations
 
 import math
+import os
+import shutil
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from toolkit import hashing
@@ -11,7 +17,7 @@ from toolkit.data import array_cache, row_cache
 from toolkit.data.decoding import DecodingError, decode_image
 from toolkit.data.parallel import parallel_map
 from toolkit.data.split_manifest import Image
-from toolkit.errors import DataError, Problem
+from toolkit.errors import ConfigurationError, DataError, Problem
 from toolkit.progress import Progress, Silent, format_bytes
 from toolkit.workspace import Workspace
 
@@ -20,6 +26,10 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     Pixels = npt.NDArray[np.uint8]
+    Index = int | slice | Sequence[int] | npt.NDArray[np.int64]
+
+BUDGET = "TOOLKIT_IMAGE_CACHE_GB"
+"""Names how much one array of decoded images may take; unset: half of what is free on the workspace's disk."""
 
 
 def load_images(
@@ -33,11 +43,13 @@ def load_images(
     """The images in order, u8 [n, height, width, 3] RGB, for size = (height, width); exactly what devices see.
 
     With a workspace the array is written to cache/images/KEY.npy as it is decoded, and comes back memory-mapped,
-    read-only; without one it is in memory.
+    read-only; one beyond the budget is not written, and what comes back decodes images as they are indexed. Without a
+    workspace it is in memory.
 
     Raises:
-        DataError: with every image that is gone, damaged or not the one of the manifest.
-        MachineError: the array does not fit on the disk.
+        ConfigurationError: the budget in the environment is not a number.
+        DataError: with every image that is gone, damaged or not the one of the manifest; beyond the budget, when it is
+            indexed.
     """
     talk = progress or Silent()
     shape = (len(images), *size, 3)
@@ -52,9 +64,46 @@ def load_images(
 
     family, digests = cache_key((), size, crop), [image.sha256 for image in images]
     path = workspace.folder("cache", "images") / f"{cache_key(images, size, crop)}.npy"
+    budget = _budget_bytes(path.parent)
+    if math.prod(shape) > budget and not path.exists():
+        talk.log(
+            f"  {len(images)} images take {format_bytes(math.prod(shape))} decoded, more than {format_bytes(budget)}: "
+            f"each is decoded whenever it is needed, which is slower; {BUDGET} sets the budget"
+        )
+        return cast("Pixels", ImagesOnDemand(images, size, crop))
     pixels = array_cache.load_or_create(path, shape, "u1", fill, talk.log)
     row_cache.remember_rows(path, family, digests)
     return cast("Pixels", pixels)
+
+
+class ImagesOnDemand:
+    """Stands for the array of `load_images`: u8 [n, height, width, 3]. Images are decoded each time they are indexed."""
+
+    def __init__(self, images: Sequence[Image], size: tuple[int, int], crop: str) -> None:
+        import numpy as np
+
+        self.shape, self.dtype = (len(images), *size, 3), np.dtype(np.uint8)
+        self._images, self._size, self._crop = images, size, crop
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, index: Index) -> Pixels:
+        import numpy as np
+
+        rows = np.arange(len(self))[index]
+        chosen = [self._images[row] for row in np.atleast_1d(rows)]
+        return _in_memory(chosen, self._size, self._crop, Silent()).reshape(*rows.shape, *self.shape[1:])
+
+
+def _budget_bytes(folder: Path) -> int:
+    setting = os.environ.get(BUDGET, "")
+    try:
+        return int(float(setting) * 1e9) if setting else shutil.disk_usage(folder).free // 2
+    except (OverflowError, ValueError):
+        raise ConfigurationError(
+            f"{setting!r} is not a number", where=BUDGET, remedy="set it to gigabytes: 50"
+        ) from None
 
 
 def cache_key(images: Sequence[Image], size: tuple[int, int], crop: str) -> str:

@@ -21,7 +21,7 @@ from toolkit.progress import Progress
 from toolkit.train.features import frozen_features
 from toolkit.train.fitting import logistic
 from toolkit.train.metrics import dispatch
-from toolkit.train.misclassified import draw_sheet
+from toolkit.train.misclassified import MOST_DRAWN, draw_sheet
 from toolkit.train.trial_context import load_subsets, prepare_trial, starting_model
 from toolkit.workspace import Workspace
 
@@ -68,7 +68,8 @@ def review_labels(
     order = doubtful(labels, shares)[:limit]
     listed = data.read_manifest(split, workspace)
     images = [image for name in data.SUBSETS for image in listed if image.subset == name]
-    pixels = np.concatenate([subsets[name].examples.inputs for name in data.SUBSETS])[order]
+    places = [(name, row) for name in data.SUBSETS for row in range(len(subsets[name].examples.labels))]
+    pixels = [subsets[name].examples.inputs[row] for name, row in (places[index] for index in order[:MOST_DRAWN])]
     result = tuple(_entry(images[index], shares[index], split.labels) for index in order)
     draw_sheet(pixels, [(f"is {one.label}", f"rather {one.suggestion}?") for one in result], sheet)
     return result

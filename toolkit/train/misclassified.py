@@ -12,7 +12,8 @@ from toolkit import files
 
 CELL = 160
 """Width and height in pixels of each image on the sheet."""
-_CAPTION, _COLUMNS, _MOST = 36, 6, 48
+_CAPTION, _COLUMNS = 36, 6
+MOST_DRAWN = 48
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
@@ -32,20 +33,20 @@ def contact_sheet(pixels: np.ndarray, labels: np.ndarray, shares: np.ndarray, na
     if labels.ndim == 1:
         cells = [
             _cell(pixels[i], f"is {names[labels[i]]}", _prediction(shares[i], names))
-            for i in worst_mistakes(labels, shares)[:_MOST]
+            for i in worst_mistakes(labels, shares)[:MOST_DRAWN]
         ]
     else:
         cells = [
             _cell(pixels[i], _held(labels[i], names), _wrong(labels[i, k], shares[i, k], names[k]))
-            for i, k in worst_decisions(labels, shares)[:_MOST]
+            for i, k in worst_decisions(labels, shares)[:MOST_DRAWN]
         ]
     _write(cells, "no mistakes", path)
     return len(cells)
 
 
-def draw_sheet(pixels: np.ndarray, captions: Sequence[tuple[str, str]], path: Path) -> None:
+def draw_sheet(pixels: Sequence[np.ndarray], captions: Sequence[tuple[str, str]], path: Path) -> None:
     """Draw the first 48 images with two lines each into a PNG."""
-    pairs = zip(pixels[:_MOST], captions[:_MOST], strict=True)
+    pairs = zip(pixels[:MOST_DRAWN], captions[:MOST_DRAWN], strict=True)
     _write([_cell(image, *lines) for image, lines in pairs], "no doubts", path)
 
 

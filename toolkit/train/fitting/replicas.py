@@ -19,6 +19,9 @@ import numpy as np
 from toolkit.networks import start_tensorflow, tf_compat
 from toolkit.networks.tf_runtime import import_tensorflow, native_noise_held_back
 
+_BATCHES = 64
+"""So many batches of inputs are in memory at once."""
+
 
 @dataclass(frozen=True, slots=True)
 class ReplicaPlace:
@@ -78,8 +81,9 @@ class Replicas:
         """`predict(inputs, size)`, of which each replica computes a part; all get the whole."""
         if self._strategy is None or len(inputs) < self.count:
             return predict(inputs, size)
-        bounds = [len(inputs) * place // self.count for place in range(self.count + 1)]
-        own = start_tensorflow().constant(predict(inputs[bounds[self.index] : bounds[self.index + 1]], size))
+        start, end = (len(inputs) * place // self.count for place in (self.index, self.index + 1))
+        blocks = (inputs[at : min(at + _BATCHES * size, end)] for at in range(start, end, _BATCHES * size))
+        own = start_tensorflow().constant(np.concatenate([predict(block, size) for block in blocks]))
         return np.asarray(self._strategy.run(_gather, args=(own,)))
 
     def separate_randomness(self, variables: Sequence[Any]) -> None:
