@@ -127,7 +127,7 @@ def pi() -> Iterator[Pi]:
     variables = {
         "openvino_wheelhouse": str(wheelhouse_of("aarch64")),
         "monitoring_enabled": True,
-        "monitoring_every_seconds": 5,
+        "monitoring_every_seconds": 60,
         "performance_governor": "performance",
     }
     with booted(variables, sticks=True) as state:
