@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.fleet import connect
+from toolkit.fleet import connect, load_inventory
 from toolkit.fleet.container_images import remote
 from toolkit.fleet.container_images.local import resolve_images
 
@@ -60,12 +60,13 @@ def for_stick(contained: Pi, play: Play, tmp_path_factory: pytest.TempPathFactor
     archive = packed(tmp_path_factory.mktemp("archive") / f"{TOP}.tgz", CONTENT)
     built = build(NCS2_ARCHIVE=str(archive), NCS2_ARCHIVE_SHA256=sha256(archive))
     assert built.returncode == 0, built.stderr[-3000:]
-    container_image = resolve_images([CONTAINER_IMAGE])[CONTAINER_IMAGE]
-    with connect(contained.device) as shell:
-        assert remote.ensure_image(contained.device, shell, container_image, "aarch64") > 0
     variables = ("-e", "toolkit_accelerator=MYRIAD", "-e", f"toolkit_container_image={CONTAINER_IMAGE}")
     assert changed(play("-i", contained.inventory, "provision-pi.yml", *variables)) > 0
     assert changed(play("-i", contained.inventory, "provision-pi.yml", *variables)) == 0
+    container_image = resolve_images([CONTAINER_IMAGE])[CONTAINER_IMAGE]
+    (device,) = load_inventory(contained.inventory)
+    with connect(device) as shell:
+        assert remote.ensure_image(device, shell, container_image, "aarch64") > 0
     contained.sh(f"mkdir -p {RELEASE}/device && printf '%s' {container_image.reference} >{RELEASE}/container-image")
     send(contained, USER, f"{RELEASE}/device/stick_user.py")
     contained.sh(f'printf %s "{MAIN}" >{RELEASE}/device/__main__.py && chmod -R a+rX {RELEASE}')
