@@ -54,6 +54,8 @@ def subsets(scan: Scan) -> dict[str | None, int]:
         ("training_data", "dev", "holdout"),
         ("seg_train", "seg_val", "seg_test"),
         ("Train Images", "Validation Images", "Test Images"),
+        ("trainset", "valset", "testset"),
+        ("TrainData", "ValidationData", "TestData"),
     ],
 )
 @pytest.mark.parametrize("wrapped", ["", "archive", "a/b"])
@@ -149,6 +151,16 @@ def test_scan_folder_accounts_for_every_file(tmp_path: Path) -> None:
     }
     assert len(scan.images) == 8
     assert "ignored 2 files: not an image (such as readme.txt)" in list(format_ignored(scan.ignored, tmp_path))
+
+
+def test_scan_folder_leaves_a_workspace_out(tmp_path: Path) -> None:
+    classes(tmp_path)
+    (tmp_path / "workspace" / "runs").mkdir(parents=True)
+    (tmp_path / "workspace" / "runs" / "examples.png").write_bytes((tmp_path / "cat" / "0.png").read_bytes())
+    (tmp_path / "workspace" / "toolkit.db").write_bytes(b"")
+    scan = scan_folder(tmp_path)
+    assert scan.labels == ("cat", "dog")
+    assert [(file.path.name, file.reason) for file in scan.ignored] == [("workspace", "a workspace of the toolkit")]
 
 
 def test_prepare_reports_what_it_ignores(tmp_path: Path, gather: Gather, capsys: pytest.CaptureFixture[str]) -> None:

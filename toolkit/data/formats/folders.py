@@ -78,7 +78,13 @@ def subset_folders(root: Path) -> list[tuple[Path, str]]:
 
 
 def _split_name(name: str) -> list[str]:
-    return _WORD.findall(name.lower())
+    """The words of a folder's name, in lower case; "trainset" is two."""
+    return [part for word in _WORD.findall(name.lower()) for part in _split_word(word)]
+
+
+def _split_word(word: str) -> tuple[str, ...]:
+    starts = (word.removesuffix(addition) for addition in _ADDITIONS if word.endswith(addition))
+    return next(((start, word.removeprefix(start)) for start in starts if start in SUBSET_NAMES), (word,))
 
 
 def _plain(parts: Sequence[str]) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 from toolkit.data.split_manifest import SUBSETS
 from toolkit.device.image_header import IMAGE_SUFFIXES
 from toolkit.errors import Problem
+from toolkit.workspace import Workspace
 
 _UNREADABLE = {
     *(".heic", ".heif", ".avif", ".jxl", ".jp2", ".ico", ".tga", ".exr", ".hdr"),
@@ -29,6 +30,7 @@ BESIDE_CLASSES = "an image beside the class folders, without a class"
 SPECIAL = "not a regular file"
 BROKEN_LINK = "a link that leads nowhere"
 CIRCULAR_LINK = "a link to a folder that it lies in"
+WORKSPACE = "a workspace of the toolkit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +127,9 @@ def list_files(folder: Path, *, recursive: bool = True) -> tuple[list[Path], lis
 
 
 def subfolders(root: Path) -> list[Path]:
-    """The visible folders directly in `root`, sorted; links count as what they lead to."""
-    return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith(_HIDDEN))
+    """The visible folders directly in `root`, sorted, without workspaces; links count as what they lead to."""
+    folders = (path for path in root.iterdir() if path.is_dir() and not path.name.startswith(_HIDDEN))
+    return sorted(folder for folder in folders if not _is_workspace(folder))
 
 
 def class_label(folder: Path) -> str:
@@ -181,8 +184,14 @@ def _walk(folder: Path, above: tuple[tuple[int, int], ...], *, recursive: bool) 
             yield from ((hidden, HIDDEN) for hidden in sorted(path.rglob("*")) if hidden.is_file())
         elif _identity(path) in inside:
             yield path, CIRCULAR_LINK
+        elif _is_workspace(path):
+            yield path, WORKSPACE
         elif recursive:
             yield from _walk(path, inside, recursive=True)
+
+
+def _is_workspace(folder: Path) -> bool:
+    return Workspace(folder).database.is_file()
 
 
 def _identity(path: Path) -> tuple[int, int]:
