@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import lzma
-import os
 from pathlib import Path
 
 import pytest
@@ -64,16 +63,26 @@ def test_legacy_suite_has_no_update_sources(
     assert sources(SUITE) == listed[SUITE]
 
 
-def test_error_tells_of_the_archive_when_that_cannot_be_reached(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize(
+    ("message", "programs", "remedy"),
+    [
+        ("apt download failed", (), "DEBIAN_MIRROR"),
+        ("install arch-test for foreign architecture support", (), "apt-get install arch-test"),
+        ("arm64 can neither be executed natively nor", ("arch-test", "update-binfmts"), "mount -t binfmt_misc"),
+    ],
+)
+def test_error_tells_what_to_do_about_mmdebstrap(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, message: str, programs: tuple[str, ...], remedy: str
 ) -> None:
-    program = tmp_path / "mmdebstrap"
-    program.write_text("#!/bin/sh\necho 'E: apt download failed' >&2\nexit 25\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    for name in ("mmdebstrap", *programs):
+        program = tmp_path / "programs" / name
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(f"#!/bin/sh\necho 'E: {message}' >&2\nexit 25\n")
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "programs"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(debian_packages, "check_programs", lambda _programs: None)
-    with pytest.raises(MachineError, match="apt download failed") as raised:
+    with pytest.raises(MachineError, match=message) as raised:
         get_disk(Tools(tmp_path), Silent())
-    assert "DEBIAN_MIRROR" in raised.value.problems[0].remedy
+    assert remedy in raised.value.problems[0].remedy
     assert not list((tmp_path / "edge-vision-toolkit/disks").iterdir())

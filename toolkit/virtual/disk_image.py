@@ -56,7 +56,11 @@ EARLY_MODULES = ("virtio_pci", "virtio_blk", "sdhci_iproc", "bcm2835", "mmc_bloc
 
 _CUSTOMIZE = Path(__file__).with_name("customize.sh")
 _INIT = Path(__file__).with_name("init.sh")
-_NO_EMULATION = "as root, on Debian: apt-get install mmdebstrap qemu-user-static binfmt-support"
+_NO_EMULATION = "as root, on Debian: apt-get install arch-test binfmt-support mmdebstrap qemu-user-static"
+_NO_BINFMT = (
+    "as root: mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc (unless it is mounted), "
+    "then update-binfmts --enable qemu-aarch64"
+)
 _NO_ARCHIVE = (
     "check that this machine's Debian sources can be reached (apt-get update), or set DEBIAN_MIRROR to a mirror"
 )
@@ -182,10 +186,16 @@ def _run_mmdebstrap(command: Sequence[str], listed: str) -> None:
     if done.returncode:
         lines = [line.strip() for line in done.stderr.splitlines()]
         errors = [line for line in lines if line.startswith("E:") or _NO_SPACE in line][:4] or lines[-2:]
-        remedy = _NO_ARCHIVE if any(line.startswith("E: apt") for line in lines) else _NO_EMULATION
-        raise MachineError(
-            f"mmdebstrap: {' '.join(errors)}", remedy=_FULL if any(_NO_SPACE in line for line in lines) else remedy
-        )
+        raise MachineError(f"mmdebstrap: {' '.join(errors)}", remedy=_remedy(lines))
+
+
+def _remedy(lines: Sequence[str]) -> str:
+    """What to do about mmdebstrap's messages."""
+    if any(_NO_SPACE in line for line in lines):
+        return _FULL
+    if any(line.startswith("E: apt") for line in lines):
+        return _NO_ARCHIVE
+    return _NO_BINFMT if shutil.which("update-binfmts") and shutil.which("arch-test") else _NO_EMULATION
 
 
 def _fetch(archive: debian_packages.Archive, work: Path) -> tuple[Path, Path]:
