@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from toolkit import hashing
 from toolkit.artifacts.dataset import Split
@@ -22,9 +23,10 @@ SELF_LABELED_NOTE = "labeled by the model itself: accuracy is agreement with it"
 
 
 def read_labels(path: Path | None, known: Sequence[str] | None) -> tuple[str, ...]:
-    """The labels in the order of the model's outputs: from a file with one a line, or those that the model itself names.
+    """The labels in the order of the model's outputs: from a file, or those that the model itself names.
 
-    Lines may be numbered, as Teachable Machine writes them ("0 red"); the numbers then give the order.
+    The file has one label a line, which may be numbered, as Teachable Machine writes them ("0 red"); the numbers then
+    give the order. Or it is JSON: a list, {"0": "red"}, Keras' {"red": 0}, or a "config.json" with "id2label".
 
     Raises:
         UsageError: there are none.
@@ -34,13 +36,13 @@ def read_labels(path: Path | None, known: Sequence[str] | None) -> tuple[str, ..
     if path is None:
         if known and len(known) > 1:
             return tuple(known)
-        remedy = "--labels FILE, one label a line, in the order of the model's outputs"
+        remedy = "--labels FILE, one label a line or JSON, in the order of the model's outputs"
         raise UsageError("an imported model needs its labels", remedy=remedy)
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"cannot be read: {error}", where=str(path)) from None
-    labels = _without_numbers(lines)
+    labels = _from_json(text, path) or _without_numbers([line.strip() for line in text.splitlines() if line.strip()])
     twice = sorted({label for label in labels if labels.count(label) > 1})
     if twice or len(labels) < 2:
         what = f"has a label twice: {', '.join(twice[:5])}" if twice else f"has {len(labels)} labels, not two or more"
@@ -49,6 +51,38 @@ def read_labels(path: Path | None, known: Sequence[str] | None) -> tuple[str, ..
         what = f"has the labels in another order than the model itself, which names them {', '.join(known[:10])}"
         raise DataError(what, where=str(path), remedy="leave --labels out, or put them in the model's order")
     return labels
+
+
+def _from_json(text: str, path: Path) -> tuple[str, ...]:
+    """The labels of a JSON document; empty for text that is none.
+
+    Raises:
+        ConfigurationError: it is JSON, but holds no labels in an order.
+    """
+    if not text.lstrip().startswith(("[", "{")):
+        return ()
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        return ()
+    if isinstance(document, dict):
+        document = document.get("id2label", document)
+    if isinstance(document, dict):
+        document = _in_order(document)
+    if isinstance(document, list) and document and all(isinstance(label, str) and label.strip() for label in document):
+        return tuple(label.strip() for label in document)
+    remedy = 'a list of labels, {"0": "red", "1": "green"} or {"red": 0, "green": 1}, numbered from 0 on'
+    raise ConfigurationError("is JSON without labels in an order", where=str(path), remedy=remedy)
+
+
+def _in_order(numbered: Mapping[str, Any]) -> list[Any] | None:
+    """The labels of an object with numbers as keys or as values; None unless those are 0, 1, 2 and so on."""
+    by_number: dict[Any, Any] = {int(key): value for key, value in numbered.items() if key.isdecimal()}
+    if len(by_number) < len(numbered):
+        by_number = {number: label for label, number in numbered.items() if isinstance(number, int)}
+    return (
+        [by_number[number] for number in range(len(numbered))] if set(by_number) == set(range(len(numbered))) else None
+    )
 
 
 def _without_numbers(lines: Sequence[str]) -> tuple[str, ...]:
