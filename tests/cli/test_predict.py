@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import cv2
@@ -22,6 +23,25 @@ def test_predict_takes_a_bundle_or_its_model(
     printed = capsys.readouterr().out
     assert "light" in printed
     assert "dark" not in printed
+
+
+def test_predict_takes_folders_of_images(tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "images" / "more").mkdir(parents=True)
+    for name in ("b.png", "more/a.png"):
+        cv2.imwrite(str(tmp_path / "images" / name), np.full((40, 40, 3), 250, np.uint8))
+    (tmp_path / "images" / "notes.txt").write_text("about")
+    argv = ["predict", str(tiny_bundle), str(tmp_path / "images"), "--workspace", str(tmp_path), "--json"]
+    assert run(*argv) == 0
+    answers = json.loads(capsys.readouterr().out)["predictions"]
+    assert [Path(one["image"]).name for one in answers] == ["b.png", "a.png"]
+
+
+def test_predict_refuses_a_folder_without_images(
+    tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    assert run("predict", str(tiny_bundle), str(tmp_path / "empty"), "--workspace", str(tmp_path)) == 2
+    assert f"{tmp_path / 'empty'}: has no images" in capsys.readouterr().err
 
 
 def test_predict_refuses_an_unknown_bundle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from toolkit.cli import options, output
-from toolkit.errors import ExitCode
+from toolkit.errors import ExitCode, UsageError
 from toolkit.progress import create_progress, log_error
 
 
@@ -21,7 +21,7 @@ def predict(
         str,
         typer.Argument(metavar="MODEL", help="model.keras of a run, or folder, name or digest of a bundle."),
     ],
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files, or folders of them.")],
     top: Annotated[int, typer.Option("--top", min=1, metavar="N", help="Classes to print per image.")] = 5,
     workspace: options.WorkspaceOption = options.DEFAULT_WORKSPACE,
     as_json: options.JsonOption = False,
@@ -30,16 +30,28 @@ def predict(
 
     A bundle is run by the same code as on devices.
     """
+    files = _files(images)
     create_progress(quiet=as_json).log(f"loading {model}")
-    answer = (
-        _keras_answer(Path(model), images) if model.endswith(".keras") else _bundle_answer(model, images, workspace)
-    )
+    answer = _keras_answer(Path(model), files) if model.endswith(".keras") else _bundle_answer(model, files, workspace)
     if as_json:
         output.print_json(answer)
     else:
         _print(answer["predictions"], top)
     if not answer["ok"]:
         raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+def _files(images: list[Path]) -> list[Path]:
+    """The files that are named, and the images in the folders that are."""
+    from toolkit.data.formats.scan import list_files
+
+    files = []
+    for path in images:
+        inside = list_files(path)[0] if path.is_dir() else [path]
+        if not inside:
+            raise UsageError("has no images", where=str(path), remedy="name image files, or a folder of them")
+        files += inside
+    return files
 
 
 def _keras_answer(model: Path, images: list[Path]) -> Mapping[str, Any]:
