@@ -115,27 +115,29 @@ def content(
 
 def render(shown: Content, csv_names: Sequence[str]) -> str:
     """The page's HTML."""
+    from altair.utils.schemapi import debug_mode
     from jinja2 import Environment, PackageLoader
 
     report, recommendation = shown.report, shown.recommendation
     pairs = tuple(paired_tests.heads(report))
-    values: dict[str, Any] = {
-        "curves": tuple(learning_curves.curves(report)),
-        "behind": tuple(roc_pr_calibration.panels(report)),
-        "risk": tuple(risk_coverage.panels(report)),
-        "efficiency": tuple(sample_efficiency_charts.panels(report)),
-        "contact": misclassified.contact(report),
-        "heads": results_charts.differences(pairs) if pairs else "",
-        "heads_verdict": shown.heads_verdict,
-        "latency": pareto.panels(report, "latency"),
-        "matrices": tuple(_matrices(report)),
-        "networks": [
-            (formatting.network(n), svg.SERIES.index(c) + 1) for n, c in results_charts.series(report).items()
-        ],
-        "published_charts": tuple(published_comparison.charts(shown.published)) if shown.published else (),
-        "scores": tuple(results_charts.scores(report)),
-        "throughput": pareto.panels(report, "rate"),
-    }
+    with debug_mode(False):  # Altair would check each part of the specifications made here against its schema: a second
+        values: dict[str, Any] = {
+            "curves": tuple(learning_curves.curves(report)),
+            "behind": tuple(roc_pr_calibration.panels(report)),
+            "risk": tuple(risk_coverage.panels(report)),
+            "efficiency": tuple(sample_efficiency_charts.panels(report)),
+            "contact": misclassified.contact(report),
+            "heads": results_charts.differences(pairs) if pairs else "",
+            "heads_verdict": shown.heads_verdict,
+            "latency": pareto.panels(report, "latency"),
+            "matrices": tuple(_matrices(report)),
+            "networks": [
+                (formatting.network(n), svg.SERIES.index(c) + 1) for n, c in results_charts.series(report).items()
+            ],
+            "published_charts": tuple(published_comparison.charts(shown.published)) if shown.published else (),
+            "scores": tuple(results_charts.scores(report)),
+            "throughput": pareto.panels(report, "rate"),
+        }
     page = Environment(
         loader=PackageLoader("toolkit.report.render", ""), autoescape=True, trim_blocks=True, lstrip_blocks=True
     ).get_template("page.html.j2")
