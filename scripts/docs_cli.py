@@ -82,7 +82,7 @@ def _section(path: str, command: Any) -> str:
 
 
 def _usage(argument: Any) -> str:
-    name = (argument.metavar or argument.name.upper()).removesuffix("...").strip("[]")
+    name = argument.metavar or argument.name.upper()
     repeated = f"{name}..." if argument.nargs == -1 else name
     return repeated if argument.required else f"[{repeated}]"
 

@@ -41,7 +41,7 @@ def bench(
     options: FleetOptions,
     bundles: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[BUNDLE]...", help="Folders, names or digests. Default: the newest of each name."),
+        typer.Argument(metavar="BUNDLE", help="Folders, names or digests. Default: the newest of each name."),
     ] = None,
     *,
     local: Annotated[

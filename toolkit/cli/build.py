@@ -13,7 +13,7 @@ def build(
     arguments: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[TARGET]... [-- OPTION...]",
+            metavar="TARGET",
             help="Images, such as runner, runner-cross, train or all (default: runner); options of buildx after `--`.",
         ),
     ] = None,

@@ -43,7 +43,7 @@ def deploy(
     bundle: Annotated[
         str | None,
         typer.Argument(
-            metavar="[BUNDLE]",
+            metavar="BUNDLE",
             help="Folder, name, or first four or more digits of the digest. Default: what the report recommends.",
         ),
     ] = None,

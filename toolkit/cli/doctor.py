@@ -18,7 +18,7 @@ MARKS = {"good": ("ok", "green"), "warning": ("warn", "yellow"), "bad": ("BAD", 
 
 def doctor(
     only: Annotated[
-        list[str] | None, typer.Argument(metavar="[CHECK]...", help="Names of checks. Default: all.")
+        list[str] | None, typer.Argument(metavar="CHECK", help="Names of checks. Default: all.")
     ] = None,
     fix: Annotated[
         bool, typer.Option("--fix", help="Add what is missing and available; changes nothing else.")

@@ -21,7 +21,7 @@ def run_everywhere(
     command: Annotated[
         list[str],
         typer.Argument(
-            metavar="COMMAND...", help="Program and arguments after --; a single argument is a shell script."
+            metavar="COMMAND", help="Program and arguments after --; a single argument is a shell script."
         ),
     ],
     timeout: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="Time limit per device.")] = 120.0,

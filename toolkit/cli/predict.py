@@ -21,7 +21,7 @@ def predict(
         str,
         typer.Argument(metavar="MODEL", help="model.keras of a run, or folder, name or digest of a bundle."),
     ],
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files, or folders of them.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Image files, or folders of them.")],
     top: Annotated[int, typer.Option("--top", min=1, metavar="N", help="Classes to print per image.")] = 5,
     workspace: options.WorkspaceOption = options.DEFAULT_WORKSPACE,
     as_json: options.JsonOption = False,

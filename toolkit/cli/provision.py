@@ -14,7 +14,7 @@ def provision(
     inventory: Annotated[Path, typer.Option("--inventory", "-i", metavar="FILE", help="Ansible inventory.")],
     arguments: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[-- OPTION...]", help="Options of ansible-playbook, such as --limit, --check or -K."),
+        typer.Argument(metavar="-- OPTION", help="Options of ansible-playbook, such as --limit, --check or -K."),
     ] = None,
     playbook: Annotated[
         str,

@@ -13,7 +13,7 @@ from toolkit.cli.output import print_json, print_table
 
 def report(
     experiment: Annotated[
-        Path | None, typer.Argument(metavar="[EXPERIMENT]", help="Experiment file. Default: the one trained last.")
+        Path | None, typer.Argument(metavar="EXPERIMENT", help="Experiment file. Default: the one trained last.")
     ] = None,
     show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     results: Annotated[
