@@ -68,7 +68,7 @@ def test_legacy_suite_has_no_update_sources(
     [
         ("apt download failed", (), "DEBIAN_MIRROR"),
         ("install arch-test for foreign architecture support", (), "apt-get install arch-test"),
-        ("arm64 can neither be executed natively nor", ("arch-test", "update-binfmts"), "mount -t binfmt_misc"),
+        ("arm64 can neither be executed natively nor", ("arch-test", "update-binfmts"), "update-binfmts --enable"),
     ],
 )
 def test_error_tells_what_to_do_about_mmdebstrap(

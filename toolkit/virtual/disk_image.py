@@ -57,10 +57,7 @@ EARLY_MODULES = ("virtio_pci", "virtio_blk", "sdhci_iproc", "bcm2835", "mmc_bloc
 _CUSTOMIZE = Path(__file__).with_name("customize.sh")
 _INIT = Path(__file__).with_name("init.sh")
 _NO_EMULATION = "as root, on Debian: apt-get install arch-test binfmt-support mmdebstrap qemu-user-static"
-_NO_BINFMT = (
-    "as root: mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc (unless it is mounted), "
-    "then update-binfmts --enable qemu-aarch64"
-)
+_NO_BINFMT = "as root: update-binfmts --enable qemu-aarch64"
 _NO_ARCHIVE = (
     "check that this machine's Debian sources can be reached (apt-get update), or set DEBIAN_MIRROR to a mirror"
 )
