@@ -81,7 +81,7 @@ def test_load_images_names_every_changed_or_missing_image(images: tuple[Image, .
 
 
 @pytest.mark.parametrize("free_bytes", [2 * 40 * 8 * 8 * 3, 2 * 40 * 8 * 8 * 3 - 2])
-def test_load_images_caches_what_takes_half_of_the_free_disk_at_most(
+def test_load_images_caches_at_most_half_of_the_free_disk(
     images: tuple[Image, ...], workspace: Workspace, monkeypatch: pytest.MonkeyPatch, free_bytes: int
 ) -> None:
     free = shutil.disk_usage(workspace.root.parent)._replace(free=free_bytes)

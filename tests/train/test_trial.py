@@ -53,7 +53,7 @@ def test_train_trial_gives_the_same_weights_when_seeded_alike(bench: Bench, work
     assert [model.digest for model in bench.train(other)] != digests[0]
 
 
-def test_train_trial_gives_the_same_weights_when_images_are_not_cached(
+def test_trial_has_the_same_weights_without_cached_images(
     bench: Bench, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cached = [model.digest for model in bench.train(workspace)]

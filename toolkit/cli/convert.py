@@ -81,7 +81,9 @@ def convert(
     labels: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Labels in the order of the outputs, one per line or as JSON.", rich_help_panel=IMPORTED
+            metavar="FILE",
+            help="Labels in the order of the outputs, one per line or as JSON.",
+            rich_help_panel=IMPORTED,
         ),
     ] = None,
     images: Annotated[

@@ -17,9 +17,7 @@ MARKS = {"good": ("ok", "green"), "warning": ("warn", "yellow"), "bad": ("BAD", 
 
 
 def doctor(
-    only: Annotated[
-        list[str] | None, typer.Argument(metavar="CHECK", help="Names of checks. Default: all.")
-    ] = None,
+    only: Annotated[list[str] | None, typer.Argument(metavar="CHECK", help="Names of checks. Default: all.")] = None,
     fix: Annotated[
         bool, typer.Option("--fix", help="Add what is missing and available; changes nothing else.")
     ] = False,

@@ -20,9 +20,7 @@ def run_everywhere(
     options: FleetOptions,
     command: Annotated[
         list[str],
-        typer.Argument(
-            metavar="COMMAND", help="Program and arguments after --; a single argument is a shell script."
-        ),
+        typer.Argument(metavar="COMMAND", help="Program and arguments after --; a single argument is a shell script."),
     ],
     timeout: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="Time limit per device.")] = 120.0,
     dry_run: DryRunOption = False,
