@@ -61,7 +61,7 @@ def main() -> int:
                     (REPOSITORY, before), fleet.devices, (shipped(), defaults(folder, before)), strict=True
                 )
             )
-            first_s = {side.device: play(side, expect_no_change=False) for side in (ours, theirs)}
+            first_s = {side.device: play(side, expect_no_change=False) for side in (theirs, ours)}
             runs: dict[str, list[float]] = {ours.device: [], theirs.device: []}
             for _ in range(ROUNDS):
                 for side in (theirs, ours):
@@ -120,6 +120,7 @@ def defaults(folder: Path, root: Path) -> dict[str, str]:
         "ANSIBLE_CONFIG": str(folder / "empty.cfg"),
         "ANSIBLE_ROLES_PATH": str(root / "ansible/roles"),
         "ANSIBLE_FILTER_PLUGINS": str(root / "ansible/plugins/filter"),
+        "PYTHONPATH": str(root),  # their filter reads their own compat.toml
     }
 
 
