@@ -24,9 +24,13 @@ setup:
 demo *arguments: setup
     @"{{ bin }}/toolkit" demo "$@"
 
-# Run the tests that need no root, container engine, browser, OpenSSH server or registry.
+# Run the quick tests: five minutes on two cores. With arguments, such as a file, the slow ones among them too.
 test *arguments: setup
-    "{{ bin }}/pytest" -m "{{ unprivileged }}" -n auto --dist worksteal "$@"
+    "{{ bin }}/pytest" -m "{{ unprivileged }}{{ if arguments == "" { " and not slow" } else { "" } }}" -n auto --dist worksteal "$@"
+
+# Run the tests that `just test` leaves out because they train, emulate or wait.
+test-slow *arguments: setup
+    "{{ bin }}/pytest" -m "{{ unprivileged }} and slow" -n auto --dist worksteal "$@"
 
 # Test the report in Chromium.
 test-browser *arguments: setup

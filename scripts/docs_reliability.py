@@ -73,7 +73,7 @@ def _faults_in(path: Path) -> Iterator[Fault]:
                 reports=values["reports"],
                 test=f"{path.relative_to(REPOSITORY)}::{function.name}",
                 arguments=tuple(argument.arg for argument in function.args.args),
-                tiers=tuple(name for name in marks if name not in {"parametrize", "timeout"}),
+                tiers=tuple(name for name in marks if name not in {"parametrize", "slow", "timeout"}),
             )
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +15,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(value=st.dictionaries(st.text(), JSON))
 def test_sha256_json_does_not_depend_on_the_order_of_keys(value: dict[str, object]) -> None:
     assert hashing.sha256_json(value) == hashing.sha256_json(dict(reversed(value.items())))

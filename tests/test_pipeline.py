@@ -25,6 +25,8 @@ from toolkit.pipeline import validation_score
 from toolkit.store import Store
 from toolkit.workspace import Workspace
 
+pytestmark = pytest.mark.slow
+
 EXPERIMENT = """
 name = "shapes"
 title = "Discs and bars"

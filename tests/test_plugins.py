@@ -51,6 +51,7 @@ def run(installed: Path | None, *argv: object) -> subprocess.CompletedProcess[st
     return subprocess.run(argv_text, env=environment, capture_output=True, text=True, check=False, timeout=200)
 
 
+@pytest.mark.slow
 def test_a_data_format_is_a_source(installed: Path, tmp_path: Path) -> None:
     for name in ("red", "blue"):
         pixels = np.full((16, 16, 3), len(name), np.uint8)
@@ -71,6 +72,7 @@ def test_a_data_format_is_a_source(installed: Path, tmp_path: Path) -> None:
     assert "data.source: Input should be one of " in run(None, *inspect).stderr
 
 
+@pytest.mark.slow
 def test_a_network_is_built(installed: Path) -> None:
     built = run(installed, "-c", BUILD_NETWORK)
     assert built.stdout.splitlines()[-1:] == ["Tiny net (None, 8, 8, 16)"], built.stderr

@@ -136,6 +136,7 @@ def test_roles_refuse_values_before_they_do_anything(
     assert "ok=0" in done.stdout
 
 
+@pytest.mark.slow
 def test_runner_writes_signers_only_when_given(play: Play, tmp_path: Path) -> None:
     signers = ["ci@example.org ssh-ed25519 AAAA", "you@laptop ssh-ed25519 BBBB"]
     task = {"ansible.builtin.include_role": {"name": "runner", "tasks_from": "signers.yml"}}
@@ -153,6 +154,7 @@ def test_runner_writes_signers_only_when_given(play: Play, tmp_path: Path) -> No
     assert "changed=0" in play(*arguments, json.dumps(here)).stdout
 
 
+@pytest.mark.slow
 def test_runner_writes_units_that_fetch_with_jitter(play: Play, ansible_dir: Path, tmp_path: Path) -> None:
     templates = ansible_dir / "roles/runner/templates"
     tasks = [
@@ -197,6 +199,7 @@ def test_runner_writes_units_that_fetch_with_jitter(play: Play, ansible_dir: Pat
     assert {"RandomizedDelaySec=5min", "FixedRandomDelay=true", "OnUnitInactiveSec=5min"} <= set(timer.splitlines())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", ["", "/etc/toolkit/capture.json"])
 def test_runner_may_write_captures_only_if_asked(play: Play, ansible_dir: Path, tmp_path: Path, settings: str) -> None:
     role = ansible_dir / "roles/runner"
@@ -226,6 +229,7 @@ def test_runner_may_write_captures_only_if_asked(play: Play, ansible_dir: Path, 
         assert (folder["owner"], folder["group"], folder["mode"]) == ("toolkit", "pi", "2770")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plugged", [True, False])
 def test_container_starts_with_or_without_its_camera(
     play: Play, ansible_dir: Path, tmp_path: Path, plugged: bool
@@ -306,6 +310,7 @@ def advice(play: Play, tmp_path_factory: pytest.TempPathFactory) -> dict[str, st
     return {host: " ".join(text.partition("msg:")[2].split()) for host, text in output.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(CASES)))
 def test_preflight_says_all_that_is_wrong_and_what_to_do(advice: dict[str, str], number: int) -> None:
     _, _, message = CASES[number]

@@ -83,6 +83,7 @@ def incompatible(manifest: Mapping[str, Any], device: Device, facts: DeviceFacts
         yield Problem("its core cannot run it", device.name)
 
 
+@pytest.mark.slow
 def test_one_device_of_a_kind_measures_every_form(
     setup: Any, devices: tuple[Device, ...], capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -115,6 +116,7 @@ def test_one_device_of_a_kind_measures_every_form(
     assert ("fastest: " in output, "out: its core cannot run it" in output) == (True, True)
 
 
+@pytest.mark.slow
 def test_form_below_the_accuracy_bound_is_not_eligible(setup: Any, devices: tuple[Device, ...]) -> None:
     folder = setup.workspace.absolute(setup.bundle.path)
     manifest = json.loads((folder / "manifest.json").read_bytes())

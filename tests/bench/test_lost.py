@@ -27,6 +27,8 @@ from toolkit.workspace import Workspace
 
 from ..bundles import sealed
 
+pytestmark = pytest.mark.slow
+
 SCENARIOS = ["accuracy", "single-stream", "offline"]
 
 

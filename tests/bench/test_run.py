@@ -19,6 +19,8 @@ from toolkit.bench import BenchResult, bench_fleet, bench_local
 from toolkit.errors import BundleError, DataError
 from toolkit.progress import Silent
 
+pytestmark = pytest.mark.slow
+
 SCENARIOS = ["accuracy", "single-stream", "offline"]
 
 

@@ -40,6 +40,7 @@ def folder(made: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(made, tmp_path / made.name))
 
 
+@pytest.mark.slow
 def test_make_bundle_holds_all_a_device_needs_when_made(shared_trained: Any, made: Path) -> None:
     manifest = verify_bundle(made)
     assert made.name == hashing.sha256_file(made / "manifest.json")

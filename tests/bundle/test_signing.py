@@ -124,6 +124,7 @@ def test_signatures_say_what_to_install_when_ssh_keygen(
         verify_signature(folder, allowed)
 
 
+@pytest.mark.slow
 def test_check_trusts_a_bundle_only_when_an_allowed_signer(
     trained: Any, tmp_path: Path, key: Path, allowed: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -124,6 +124,7 @@ def test_an_interrupted_image_is_continued(
     assert image_path(workspace, digest).read_bytes() == content
 
 
+@pytest.mark.slow
 def test_a_killed_collect_is_continued(
     devices: tuple[Device, ...], workspace: Workspace, store: Store, put: Put, write_inventory: Callable[..., Path]
 ) -> None:
@@ -194,6 +195,7 @@ def test_device_end_reads_captures_only(tmp_path: Path) -> None:
     assert answer_request(tmp_path / "none", {"do": "list"}) == {"ok": True, "captures": []}
 
 
+@pytest.mark.slow
 def test_bandwidth_is_limited(devices: tuple[Device, ...], workspace: Workspace, store: Store, put: Put) -> None:
     for seed in range(4):
         put(devices[0], jpeg(seed, quality=100, size=200))
@@ -216,6 +218,7 @@ def test_one_collect_at_a_time(devices: tuple[Device, ...], workspace: Workspace
     assert collect(devices, workspace, store).exit_code == ExitCode.DONE
 
 
+@pytest.mark.slow
 def test_verb_prints_rows_and_json(
     devices: tuple[Device, ...],
     workspace: Workspace,

@@ -37,6 +37,7 @@ def completed(tmp_path: Path, command: str, last: str) -> list[str]:
     return done.stdout.split()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "last", "offered"),
     [

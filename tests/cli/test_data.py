@@ -120,6 +120,7 @@ def test_inspect_names_the_pair_when_two_images_look_the_same(
     assert "cat/3.png and cat/large.png" in out
 
 
+@pytest.mark.slow
 def test_split_refuses_when_the_source_is_unknown(
     pets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -127,6 +128,7 @@ def test_split_refuses_when_the_source_is_unknown(
     assert "choose one of folders, csv, cifar10" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_review_writes_a_list_and_a_contact_sheet(
     pets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -111,6 +111,7 @@ def test_reading_verbs_read_while_another_process_writes(
         writer.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("verb", "code", "sentence"),
     [("status --fleet", 4, "is not an SQLite database"), ("view kitchen", 1, "refuses connections")],
@@ -176,6 +177,7 @@ def test_closed_pipe_ends_without_a_traceback() -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.slow
 def test_ascii_output_is_readable(tmp_path: Path) -> None:
     done = run("report", "--workspace", tmp_path, PYTHONIOENCODING="ascii")
     assert done.returncode == 1
@@ -206,6 +208,7 @@ def test_unwritable_home_is_one_sentence(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_slow_verb_says_something_within_a_second(tmp_path: Path) -> None:
     script = (
         "import sys, time\nfrom toolkit.cli import main as m\n"
@@ -216,6 +219,7 @@ def test_slow_verb_says_something_within_a_second(tmp_path: Path) -> None:
         assert process.stderr.readline() == "toolkit slow: loading\n"
 
 
+@pytest.mark.slow
 def test_messages_are_json_lines_when_asked(tmp_path: Path) -> None:
     done = run("--log-format", "json", "report", "--workspace", tmp_path)
     records = [json.loads(line) for line in done.stderr.splitlines()]
@@ -223,11 +227,13 @@ def test_messages_are_json_lines_when_asked(tmp_path: Path) -> None:
     assert {"time", "message", "what", "remedy"} <= records[-1].keys()
 
 
+@pytest.mark.slow
 def test_quiet_prints_errors_only(tmp_path: Path) -> None:
     done = run("-q", "report", "--workspace", tmp_path)
     assert done.stderr.startswith("error: ")
 
 
+@pytest.mark.slow
 def test_debug_log_holds_the_traceback(tmp_path: Path) -> None:
     assert "Traceback" in run("-vv", "report", "--workspace", tmp_path).stderr
     assert "Traceback" not in run("-v", "report", "--workspace", tmp_path).stderr

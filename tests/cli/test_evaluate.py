@@ -28,6 +28,7 @@ def test_evaluate_gives_a_bundle_its_accuracy(
     assert capsys.readouterr().out.startswith("4 images: accuracy 1.0000")
 
 
+@pytest.mark.slow
 def test_a_bundle_needs_no_training_framework(tiny_bundle: Path, images: Path, tmp_path: Path) -> None:
     evaluated = imported_by("evaluate", tiny_bundle, "--data", images, "--workspace", tmp_path / "w")
     assert "openvino" in evaluated

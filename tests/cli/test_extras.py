@@ -14,6 +14,8 @@ import typer
 from toolkit import hashing
 from toolkit.cli import main
 
+pytestmark = pytest.mark.slow
+
 BASE = "packaging pydantic rich typer"
 DEVICE = f"{BASE} numpy cv2 openvino"
 FLEET = "ansible asyncssh fabric paramiko invoke requests yaml cryptography"

@@ -46,6 +46,7 @@ def test_options_and_environment_go_before_the_file(
     assert workspace_used("--workspace", "of-command-line") == "of-command-line"
 
 
+@pytest.mark.slow
 def test_a_group_and_its_command_have_tables(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def devices() -> list[str]:
         assert run("fleet", "list", "--json") == 0

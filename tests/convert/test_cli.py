@@ -21,6 +21,7 @@ def run(shared_trained: Any, capsys: pytest.CaptureFixture[str]) -> Any:
     return call
 
 
+@pytest.mark.slow
 def test_convert_bundles_what_was_asked_for_when_named(run: Any, shared_trained: Any) -> None:
     code, out, _ = run("convert", "tiny-softmax-top", "--json")
     made = json.loads(out)
@@ -51,6 +52,7 @@ def test_inspect_leads_from_a_folder_of_images_to_the_data_verb(run: Any, shared
     assert f"toolkit data inspect {images}" in err
 
 
+@pytest.mark.slow
 def test_check_passes_when_the_bundle_is_whole_and_fails(run: Any, shared_trained: Any) -> None:
     run("convert", "tiny-sigmoid-top", "--precision", "fp16")
     code, out, _ = run("check", "tiny-sigmoid-top-fp16", "--json")
@@ -65,6 +67,7 @@ def test_check_passes_when_the_bundle_is_whole_and_fails(run: Any, shared_traine
     (folder / "labels.txt").write_bytes(labels)
 
 
+@pytest.mark.slow
 def test_inspect_counts_when_given_a_model_a_bundle_or_a_file(run: Any, shared_trained: Any) -> None:
     run("convert", "tiny-softmax-top", "--precision", "fp16")
     totals = set()

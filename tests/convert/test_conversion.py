@@ -85,6 +85,7 @@ def test_convert_model_does_nothing_when_done_before(trained: Any) -> None:
     assert predicted == [f"convert tiny-softmax-top fp32 for cpu: already done ({first.digest[:12]})"]
 
 
+@pytest.mark.slow
 def test_convert_model_converts_again_when_the_file_was_changed(trained: Any) -> None:
     first, _ = convert(trained, trained.softmax)
     weights = trained.workspace.absolute(first.path).with_suffix(".bin")
@@ -113,6 +114,7 @@ def test_convert_model_names_image_and_keeps_nothing_when_parity(trained: Any) -
     assert [path.name for path in (trained.workspace.root / "ir").iterdir()] == ["sources"]
 
 
+@pytest.mark.slow
 def test_convert_model_is_the_same_to_the_byte(trained: Any, pristine: Any) -> None:
     """The first process has traced other models before: numbers in names would differ."""
     here = {precision: convert(trained, trained.softmax, precision)[0].digest for precision in ("fp32", "fp16")}
@@ -154,6 +156,7 @@ def test_convert_model_says_what_is_wrong_when_the_model_cannot(trained: Any) ->
         convert(trained, dataclasses.replace(trained.softmax, parent="2" * 64))
 
 
+@pytest.mark.slow
 def test_convert_model_checks_activations_when_fp16_on_a_cpu(trained: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A Pi 5's CPU computes FP16 models in FP16."""
     monkeypatch.setattr(activation_range, "MARGIN", 1e9)

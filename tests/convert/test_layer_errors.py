@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from toolkit.artifacts.bundle import LayerErrorReport
 from toolkit.cli.main import main
@@ -52,6 +53,7 @@ def test_layer_errors_name_the_layer_when_one_computes_otherwise(tmp_path: Path)
     assert layer_errors.steepest(layer_errors.compare_layers(right, right, image)) == ()
 
 
+@pytest.mark.slow
 def test_find_growth_is_kept_and_told_when_a_bundle_is_asked(trained: Any, capsys: Any) -> None:
     ir = convert_model(trained.softmax, "fp16", "ncs2", trained.workspace, trained.store, Silent())
     bundle = create_bundle(ir, trained.softmax, trained.split, trained.workspace, trained.store, Silent())

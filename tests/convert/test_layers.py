@@ -105,6 +105,7 @@ def lowered(middle: Middle) -> tuple[Any, Any, Any]:
     return lower(graph, NCS2).model, images, keras_reference.predict(model, [images])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TAKEN)
 def test_lower_answers_as_keras_when_the_layer_is_taken(name: str) -> None:
     model, images, expected = lowered(TAKEN[name])

@@ -34,6 +34,7 @@ def int8_path(request: pytest.FixtureRequest, shared_trained: Any) -> Path:
     return Path(shared_trained.workspace.absolute(ir.path))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", ["sigmoid", "softmax"])
 def test_float_form_answers_as_keras_does(shared_trained: Any, head: str) -> None:
     ir = convert(shared_trained, getattr(shared_trained, head), "fp32")
@@ -42,6 +43,7 @@ def test_float_form_answers_as_keras_does(shared_trained: Any, head: str) -> Non
     assert convert(shared_trained, getattr(shared_trained, head), "fp32") == ir
 
 
+@pytest.mark.slow
 def test_int8_form_leaves_the_probabilities_in_float(int8_path: Path) -> None:
     operations = list(tflite_interpreter.operations(int8_path))
     last = max(index for index, operation in enumerate(operations) if operation.kind in tflite_interpreter.LAYERS)
@@ -50,6 +52,7 @@ def test_int8_form_leaves_the_probabilities_in_float(int8_path: Path) -> None:
     assert {operation.kind for operation in operations[last + 2 :]} & {"SOFTMAX", "LOGISTIC"}
 
 
+@pytest.mark.slow
 def test_int8_form_is_the_same_every_time(shared_trained: Any) -> None:
     first = convert(shared_trained, shared_trained.softmax, "int8", max_drop=0.1)
     shutil.rmtree(shared_trained.workspace.absolute(first.path).parent)
@@ -59,6 +62,7 @@ def test_int8_form_is_the_same_every_time(shared_trained: Any) -> None:
     assert again.quantization.calibration_images == 12
 
 
+@pytest.mark.slow
 def test_int8_is_refused_when_the_bound_cannot_hold(shared_trained: Any) -> None:
     with pytest.raises(ConversionError, match="exceeds max_drop"):
         convert(shared_trained, shared_trained.softmax, "int8", max_drop=-0.5)

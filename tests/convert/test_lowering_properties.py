@@ -170,6 +170,7 @@ def network(chosen: list[Layer], seed: int) -> Any:
     return ov.Model([opset1.result(x.output(0))], [image], "random")
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(chosen=st.lists(layers, min_size=1, max_size=7), seed=st.integers(0, 2**16))
 def test_lower_gives_the_same_numbers_when_the_network_is_any(chosen: list[Layer], seed: int) -> None:

@@ -33,6 +33,7 @@ def create(trained: Any, model: TrainedModel, target: str, precision: str) -> tu
     return ir, create_bundle(ir, model, trained.split, *parts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("target", "precision"), [("cpu", "fp32"), ("cpu", "fp16"), ("cpu", "int8"), ("cpu-2022", "fp32"), ("ncs2", "fp16")]
 )

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -48,6 +49,7 @@ KINDS = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(KINDS)
 def test_read_manifest_returns_every_label_when_multi_label(
     kinds: list[tuple[str, Mapping[int, int]]],

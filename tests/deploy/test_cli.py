@@ -22,6 +22,8 @@ from toolkit.errors import UsageError
 from toolkit.store import Store
 from toolkit.workspace import Workspace
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., tuple[int, str, str]]
 
 

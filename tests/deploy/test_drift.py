@@ -44,6 +44,7 @@ def test_differences_tells_a_list_that_was_changed_itself() -> None:
     assert drift("", "0" * 64) == ("release.json is missing",)
 
 
+@pytest.mark.slow
 def test_status_tells_files_that_were_changed_on_the_device(devices: tuple[Device, ...], bundle: Path) -> None:
     deploy(bundle, devices)
     changed, lost, more = (Path(device.root) / "current" for device in devices)

@@ -60,6 +60,7 @@ def test_run_says_what_to_do_when_the_file_is_no_program(write_hook: Write) -> N
         Hooks(folder, "abc", Silent(), {}).run("pre-deploy", [])
 
 
+@pytest.mark.slow
 def test_deploy_touches_no_device_when_pre_deploy_fails(
     devices: tuple[Device, ...], bundle: Path, write_hook: Write
 ) -> None:
@@ -68,6 +69,7 @@ def test_deploy_touches_no_device_when_pre_deploy_fails(
     assert not any((Path(device.root) / "current").exists() for device in devices)
 
 
+@pytest.mark.slow
 def test_deploy_reverts_when_a_later_pre_batch_fails(
     devices: tuple[Device, ...], bundle: Path, other_bundle: Path, write_hook: Write
 ) -> None:
@@ -78,6 +80,7 @@ def test_deploy_reverts_when_a_later_pre_batch_fails(
     assert result.stopped == "the hook pre-batch failed (exit code 1)"
 
 
+@pytest.mark.slow
 def test_hooks_run_in_order_around_what_they_are_named_after(
     devices: tuple[Device, ...], bundle: Path, other_bundle: Path, write_hook: Write, tmp_path: Path
 ) -> None:

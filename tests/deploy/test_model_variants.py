@@ -76,6 +76,7 @@ def measured(variants: tuple[Bundle, ...], device: Device, fastest: int = 1) -> 
     )
 
 
+@pytest.mark.slow
 def test_deploy_sends_and_status_shows_the_fastest_form(
     devices: tuple[Device, ...],
     variants: tuple[Bundle, ...],
@@ -124,6 +125,7 @@ def select(
     return selected[device.name].folder.name, selected[device.name].why
 
 
+@pytest.mark.slow
 def test_next_fastest_form_where_a_device_cannot_run_the_chosen(
     devices: tuple[Device, ...], variants: tuple[Bundle, ...], workspace: Workspace, store: Store
 ) -> None:
@@ -135,6 +137,7 @@ def test_next_fastest_form_where_a_device_cannot_run_the_chosen(
     assert (digest, "the fastest one that this device can run" in why) == (variants[0].digest, True)
 
 
+@pytest.mark.slow
 def test_kinds_that_were_not_measured_get_the_named_bundle(
     devices: tuple[Device, ...], variants: tuple[Bundle, ...], workspace: Workspace, store: Store
 ) -> None:

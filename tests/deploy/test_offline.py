@@ -64,6 +64,7 @@ def rewritten(file: Path, change: Callable[[str, bytes], bytes]) -> Path:
     return changed
 
 
+@pytest.mark.slow
 def test_install_makes_the_release_current_once(
     install: Install, devices: tuple[Device, ...], bundle: Path, other_bundle: Path, file: Path
 ) -> None:
@@ -92,6 +93,7 @@ def test_install_makes_the_release_current_once(
     assert sum(json.loads(line)["what"] == "install" for line in log) == 2
 
 
+@pytest.mark.slow
 def test_install_keeps_the_old_release_when_golden_fails(
     install: Install, devices: tuple[Device, ...], bundle: Path, make_bundle: Callable[..., Path], file: Path
 ) -> None:
@@ -104,6 +106,7 @@ def test_install_keeps_the_old_release_when_golden_fails(
     assert not (Path(devices[0].root) / "deploy.lock").exists()
 
 
+@pytest.mark.slow
 def test_install_takes_nothing_that_nobody_trusted_has_signed(
     install: Install, devices: tuple[Device, ...], bundle: Path, signed: Callable[[Path], Path], key: Path, file: Path
 ) -> None:
@@ -168,6 +171,7 @@ def test_install_refuses_a_layout_that_lies(
     assert (code, output in answer["error"]["what"]) == (1, True)
 
 
+@pytest.mark.slow
 def test_install_keeps_what_came_when_the_file_is_cut(install: Install, bundle: Path, file: Path) -> None:
     write_archive(bundle, file)
     whole = file.read_bytes()
@@ -180,6 +184,7 @@ def test_install_keeps_what_came_when_the_file_is_cut(install: Install, bundle: 
     assert install(file)[1]["outcome"] == "deployed"
 
 
+@pytest.mark.slow
 def test_install_refuses_without_room_or_while_locked(
     install: Install, devices: tuple[Device, ...], bundle: Path, file: Path
 ) -> None:
@@ -207,6 +212,7 @@ def test_deploy_verb_writes_a_file_and_reaches_no_device(
     assert output["size_bytes"] == file.stat().st_size
 
 
+@pytest.mark.slow
 def test_archive_inherits_the_signers_of_the_last_one(
     install: Install,
     devices: tuple[Device, ...],

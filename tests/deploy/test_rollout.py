@@ -45,6 +45,7 @@ def store(workspace: Workspace) -> Iterator[Store]:
         yield store
 
 
+@pytest.mark.slow
 def test_deploy_serves_the_bundle_once(devices: Devices, bundle: Path, store: Store) -> None:
     first = deploy(bundle, devices, store=store)
     assert not first.failed
@@ -63,6 +64,7 @@ def test_plan_rollout_tells_the_steps_and_changes_nothing(devices: Devices, bund
     assert not Path(devices[0].root).exists()
 
 
+@pytest.mark.slow
 def test_deploy_sends_only_what_is_new_when_releases_share_files(
     devices: Devices, bundle: Path, other_bundle: Path
 ) -> None:
@@ -71,6 +73,7 @@ def test_deploy_sends_only_what_is_new_when_releases_share_files(
     assert 0 < second.sent_bytes < first.sent_bytes / 4
 
 
+@pytest.mark.slow
 def test_rollback_serves_the_release_before_and_forth_again(
     devices: Devices, bundle: Path, other_bundle: Path, store: Store
 ) -> None:
@@ -85,6 +88,7 @@ def test_rollback_serves_the_release_before_and_forth_again(
     assert (now.bundle, now.as_expected) == (other_bundle.name, True)
 
 
+@pytest.mark.slow
 def test_rollback_refuses_a_missing_or_damaged_release(devices: Devices, bundle: Path, other_bundle: Path) -> None:
     one = devices[:1]
     deploy(bundle, one)
@@ -95,6 +99,7 @@ def test_rollback_refuses_a_missing_or_damaged_release(devices: Devices, bundle:
     assert _serves(one[0]) == other_bundle.name
 
 
+@pytest.mark.slow
 def test_deploy_serves_the_others_when_some_devices_fail(
     devices: Devices, unreachable: Device, bundle: Path, store: Store, tmp_path: Path
 ) -> None:
@@ -119,6 +124,7 @@ def test_deploy_serves_the_others_when_some_devices_fail(
     assert recorded["full"].reason == reasons["full"]
 
 
+@pytest.mark.slow
 def test_deploy_keeps_the_old_release_when_golden_fails(
     devices: Devices, bundle: Path, make_bundle: Callable[..., Path]
 ) -> None:
@@ -142,6 +148,7 @@ def test_deploy_touches_no_device_when_the_bundle_is_damaged(
     assert not any(Path(device.root).exists() for device in devices)
 
 
+@pytest.mark.slow
 def test_deploy_repairs_a_release_damaged_on_the_device(devices: Devices, bundle: Path) -> None:
     one = devices[:1]
     deploy(bundle, one)
@@ -152,6 +159,7 @@ def test_deploy_repairs_a_release_damaged_on_the_device(devices: Devices, bundle
     assert plan_rollout(bundle, one).ok[one[0]].steps == ()
 
 
+@pytest.mark.slow
 def test_deploy_refuses_when_somebody_else_holds_the_lock(devices: Devices, bundle: Path) -> None:
     device = devices[0]
     with connect(device) as shell, device_lock(device, shell, "another deploy"):
@@ -163,6 +171,7 @@ def test_deploy_refuses_when_somebody_else_holds_the_lock(devices: Devices, bund
     assert not deploy(bundle, (device,)).failed
 
 
+@pytest.mark.slow
 def test_deploy_breaks_a_lock_on_request_or_after_a_restart(devices: Devices, bundle: Path, other_bundle: Path) -> None:
     device = devices[0]
     lock = Path(device.root) / "deploy.lock"
@@ -174,6 +183,7 @@ def test_deploy_breaks_a_lock_on_request_or_after_a_restart(devices: Devices, bu
         assert not lock.exists()
 
 
+@pytest.mark.slow
 def test_status_tells_drift_when_somebody_else_switched(
     devices: Devices, unreachable: Device, bundle: Path, other_bundle: Path, store: Store
 ) -> None:
@@ -186,6 +196,7 @@ def test_status_tells_drift_when_somebody_else_switched(
     assert list(result.failed) == [unreachable]
 
 
+@pytest.mark.slow
 def test_deploy_tells_what_each_gate_found_and_keeps_it(devices: Devices, bundle: Path, store: Store) -> None:
     result = deploy(bundle, devices, gates=(*REQUIRED_GATES, HealthGate(1)), store=store)
     stored = {actual.device: actual for actual in store.all(Deployment)}
@@ -196,6 +207,7 @@ def test_deploy_tells_what_each_gate_found_and_keeps_it(devices: Devices, bundle
         assert "nothing to check" in stored[device.name].gates["healthy"]
 
 
+@pytest.mark.slow
 def test_deploy_asks_a_gate_that_other_code_put_among_the_others(devices: Devices, bundle: Path) -> None:
     class Friday:
         name = "friday"
@@ -220,6 +232,7 @@ def test_deploy_says_which_groups_there_are_when_one_is_empty(devices: Devices, 
         deploy(bundle, devices, strategy=Strategy(groups=("kitchen",)))
 
 
+@pytest.mark.slow
 def test_deploy_takes_groups_one_after_the_other(devices: Devices, bundle: Path) -> None:
     rooms = [
         replace(device, variables=device.variables | {"toolkit_room": room})
@@ -229,6 +242,7 @@ def test_deploy_takes_groups_one_after_the_other(devices: Devices, bundle: Path)
     assert [each.batch for each in result.outcomes.values()] == [2, 1, 2]
 
 
+@pytest.mark.slow
 def test_deploy_goes_on_when_fewer_fail_than_may(devices: Devices, bundle: Path, tmp_path: Path) -> None:
     broken = tmp_path / "python"
     broken.write_text(f'#!/bin/sh\ncase "$*" in *" golden "*) exit 9;; esac\nexec {sys.executable} "$@"\n')
@@ -239,6 +253,7 @@ def test_deploy_goes_on_when_fewer_fail_than_may(devices: Devices, bundle: Path,
     assert (result.stopped, result.exit_code) == ("", ExitCode.SOME_FAILED)
 
 
+@pytest.mark.slow
 def test_devices_keep_a_log_of_what_was_done_to_them(devices: Devices, bundle: Path, other_bundle: Path) -> None:
     device = devices[0]
     for path in (bundle, other_bundle, other_bundle):
@@ -265,6 +280,7 @@ def test_the_log_on_a_device_is_put_aside_when_it_has_grown(devices: Devices) ->
     assert (root / "audit.jsonl.2").read_text() == '{"it\'s": 2}\n{"it\'s": 3}\n'
 
 
+@pytest.mark.slow
 def test_deploy_skips_a_device_changed_since_the_preview(
     devices: Devices, bundle: Path, other_bundle: Path, make_bundle: Callable[..., Path]
 ) -> None:
@@ -318,6 +334,7 @@ def _only(known_hosts: Path, port: int) -> Path:
     return known_hosts
 
 
+@pytest.mark.slow
 def test_deploy_refuses_two_names_of_one_device_up_front(devices: tuple[Device, ...], bundle: Path) -> None:
     twin = replace(devices[0], name="twin")
     for verb in (deploy, plan_rollout):

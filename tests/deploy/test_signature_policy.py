@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from toolkit.artifacts.fleet import Device
 from toolkit.deploy import deploy, plan_rollout, rollback, status
 from toolkit.fleet import load_inventory
@@ -20,6 +22,7 @@ def trust(device: Device, key: Path) -> None:
     path.write_text(f"ci@example.org {kind} {public}\n")
 
 
+@pytest.mark.slow
 def test_deploy_serves_a_signed_bundle_and_refuses_an_unsigned(
     devices: tuple[Device, ...], bundle: Path, other_bundle: Path, signed: Signed, key: Path
 ) -> None:
@@ -34,6 +37,7 @@ def test_deploy_serves_a_signed_bundle_and_refuses_an_unsigned(
     assert status(one).ok[one[0]].bundle == bundle.name
 
 
+@pytest.mark.slow
 def test_deploy_makes_another_release_of_a_signed_bundle(
     devices: tuple[Device, ...], bundle: Path, signed: Signed, key: Path
 ) -> None:
@@ -54,6 +58,7 @@ def test_deploy_sends_nothing_unsigned_if_signing_is_required(devices: tuple[Dev
     assert not Path(device.root).exists()
 
 
+@pytest.mark.slow
 def test_deploy_refuses_a_device_that_checks_no_signature(
     devices: tuple[Device, ...], bundle: Path, signed: Signed, key: Path
 ) -> None:

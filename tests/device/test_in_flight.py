@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import toolkit
 
 SCRIPT = Path(__file__).with_name("in_flight.py")
@@ -25,6 +27,7 @@ def check(result: Mapping[str, Any]) -> None:
         assert "Reshape" in message
 
 
+@pytest.mark.slow
 def test_queue_works_on_several_at_once_and_tells_failures(release: Path, failing_model: Path) -> None:
     argv = [sys.executable, SCRIPT, release / "model.xml", release / "golden/inputs.npy", failing_model]
     done = subprocess.run(

@@ -139,6 +139,7 @@ def write_inventory(tmp_path: Path, device: Device, **more: str) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_inventory_warns_of_unpinned_hosts_and_open_keys(
     place: Place, tmp_path: Path, devices: tuple[Device, ...]
 ) -> None:
@@ -157,6 +158,7 @@ def test_inventory_warns_of_unpinned_hosts_and_open_keys(
     assert states(inventory, there) == ["good", "good"]
 
 
+@pytest.mark.slow
 def test_doctor_exits_1_only_when_something_will_not_work(tmp_path: Path) -> None:
     argv = [str(Path(sys.executable).with_name("toolkit")), "doctor", "--workspace", str(tmp_path / "workspace")]
     fine = subprocess.run(

@@ -40,6 +40,7 @@ def port_of(url: str) -> int:
     return int(url.rpartition(":")[2].strip("/"))
 
 
+@pytest.mark.slow
 def test_live_starts_an_app_and_ends_it(serving: Device) -> None:
     with open_app(serving) as seen:
         assert (seen.device, seen.started) == (serving.name, True)
@@ -51,6 +52,7 @@ def test_live_starts_an_app_and_ends_it(serving: Device) -> None:
         get(port, "/health")
 
 
+@pytest.mark.slow
 def test_live_finds_the_app_that_the_device_serves(serving: Device) -> None:
     with open_app(serving) as own:
         with open_app(serving) as other:
@@ -61,6 +63,7 @@ def test_live_finds_the_app_that_the_device_serves(serving: Device) -> None:
             assert get(port_of(result.url), "/health") == {"ok": True}
 
 
+@pytest.mark.slow
 def test_live_says_what_is_missing(devices: tuple[Device, ...], serving: Device) -> None:
     with (
         pytest.raises(FleetError, match="has no release"),

@@ -34,6 +34,7 @@ def announced() -> Iterator[None]:
         yield
 
 
+@pytest.mark.slow
 def test_machines_are_found_and_proposed_once_each(
     announced: None, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,6 +20,7 @@ def test_provision_refuses_a_playbook_that_is_not_there(capsys: pytest.CaptureFi
     assert "there is no playbook site" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_provision_returns_what_happened_on_each_device(tmp_path: Path) -> None:
     (tmp_path / "hosts.yml").write_text("all: {hosts: {away: {ansible_connection: nothing_of_that_name}}}\n")
     result = provisioning.run_playbook("decommission", tmp_path / "hosts.yml", ["-l", "away"], to_stderr=True)
@@ -27,6 +28,7 @@ def test_provision_returns_what_happened_on_each_device(tmp_path: Path) -> None:
     assert result.devices["away"]["ok"] == 0
 
 
+@pytest.mark.slow
 def test_provision_takes_a_list_of_hosts_as_ansible_does() -> None:
     arguments = ["-c", "nothing_of_that_name"]
     result = provisioning.run_playbook("decommission", Path("one,"), arguments, to_stderr=True)

@@ -129,6 +129,7 @@ def command(inventory: Path, *argv: str) -> list[str]:
     return [program, "fleet", "watch", "--inventory", str(inventory), *argv]
 
 
+@pytest.mark.slow
 def test_toolkit_fleet_watch_prints_one_look_when_asked_once(
     devices: tuple[Device, ...], write_inventory: Callable[..., Path]
 ) -> None:
@@ -142,6 +143,7 @@ def test_toolkit_fleet_watch_prints_one_look_when_asked_once(
     assert [bool(each["problem"]) for each in json.loads(as_json.stdout)["devices"]] == [False, False, True]
 
 
+@pytest.mark.slow
 def test_fleet_watch_prints_lines_until_interrupted(
     devices: tuple[Device, ...], write_inventory: Callable[..., Path]
 ) -> None:

@@ -16,6 +16,7 @@ def test_seeds_are_accepted_or_refused_for_their_digest(name: str) -> None:
     assert all(results) or name == "offer"
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 @pytest.mark.parametrize("name", TARGETS)

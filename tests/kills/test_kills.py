@@ -35,7 +35,7 @@ KILLS = int(os.environ.get("KILLS", "1"))
 HERE = Path(__file__).parent
 TIMEOUT_S = 180
 DATE = re.compile(r"\d{4}-\d\d-\d\d[ T][\d:.]+(Z|\+00:00)?")
-pytestmark = pytest.mark.timeout(600 + 240 * KILLS)
+pytestmark = [pytest.mark.timeout(600 + 240 * KILLS), pytest.mark.slow]
 
 
 @dataclass(frozen=True)

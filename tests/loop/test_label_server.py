@@ -146,6 +146,7 @@ def test_decisions_of_no_experiment_are_refused(client: Client, verdict: str, la
     assert client.decide(client.captures[0], verdict=verdict, label=label) == 422
 
 
+@pytest.mark.slow
 def test_silent_clients_do_not_use_up_the_server(client: Client) -> None:
     parts = urlsplit(client.url)
     silent = [socket.create_connection((parts.hostname, parts.port)) for _ in range(MAX_CONNECTIONS + 8)]
@@ -163,6 +164,7 @@ def test_silent_clients_do_not_use_up_the_server(client: Client) -> None:
     assert answers == [200]
 
 
+@pytest.mark.slow
 def test_label_verb_serves_until_it_is_interrupted(plan: Experiment, workspace: Workspace, capture: Capturing) -> None:
     shown = [capture("red", seed) for seed in range(2)]
     options = ("--workspace", str(workspace.root), "--json", "--no-open", "--no-clusters", "--who", "ann")

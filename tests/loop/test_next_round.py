@@ -111,6 +111,7 @@ def test_round_waits_until_labels_are_enough(
     assert next_round(plan, workspace, store, Silent()).labels == 0
 
 
+@pytest.mark.slow
 def test_loop_verb_collects_and_says_what_is_next(
     plan: Experiment,
     workspace: Workspace,

@@ -33,6 +33,8 @@ from toolkit.workspace import Workspace
 from ..invoke import run
 from .conftest import Capturing, draw
 
+pytestmark = pytest.mark.slow
+
 EXPERIMENT = """
 name = "colors"
 [data]

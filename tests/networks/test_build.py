@@ -43,6 +43,7 @@ def test_assemble_scales_inside_the_model_when_given_raw_pixels(name: str, expec
     np.testing.assert_allclose(scaled, expected(pixels), atol=2e-5)
 
 
+@pytest.mark.slow
 def test_assemble_answers_alike_when_saved_and_loaded(pixels: np.ndarray, tmp_path: Path) -> None:
     model = make("vgg16", head="sigmoid")
     model.save(tmp_path / "model.keras")
@@ -72,6 +73,7 @@ def test_assemble_refuses_when_the_size_is_too_small() -> None:
         make("inception_v3", size=64)
 
 
+@pytest.mark.slow
 def test_assemble_gives_the_same_weights_when_seeded_alike() -> None:
     first, second = make("vgg16"), make("vgg16")
     for one, other in zip(first.get_weights(), second.get_weights(), strict=True):

@@ -52,6 +52,7 @@ def test_inspect_model_counts_by_hand_when_a_layer_is_known(mobilenet: Any) -> N
     assert result.parameters == mobilenet.count_params()
 
 
+@pytest.mark.slow
 def test_inspect_prints_each_layer_and_the_saving_when_given(
     mobilenet: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

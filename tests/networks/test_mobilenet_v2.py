@@ -12,6 +12,7 @@ from toolkit.progress import Silent
 from toolkit.system import wheel_cache
 
 
+@pytest.mark.slow
 def test_build_takes_the_weights_of_the_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     networks.start_tensorflow()
     own = mobilenet_v2.build((32, 32), pretrained=False, progress=Silent())

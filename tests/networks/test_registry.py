@@ -36,6 +36,7 @@ def test_find_lists_the_known_and_the_nearest_when_the_name() -> None:
     assert all(name in str(caught.value) for name in NETWORKS)
 
 
+@pytest.mark.slow
 def test_build_names_the_file_and_its_place(tmp_path: Path) -> None:
     environment = os.environ | {
         "HOME": str(tmp_path),

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 ROWS = ["mobilenet_v2", "mobilenet_v3_small", "efficientnet_b0", "resnet50", "densenet121"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ROWS)
 def test_assemble_answers_alike_after_a_file_when_the_row(
     name: str, assembled: Assembled, pixels: np.ndarray, tmp_path: Path

@@ -68,6 +68,7 @@ def test_setup_names_missing_file_when_environment_is_unknown(repository: Path) 
     assert not (repository / ".venv-nowhere").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "code"),
     [

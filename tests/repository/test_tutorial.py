@@ -38,6 +38,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
     return inherited | threads | {"PATH": path, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_tutorial_works_from_the_first_block_to_the_last(
     repository: Path, tmp_path: Path, environment: dict[str, str]

@@ -57,6 +57,7 @@ def test_wheel_holds_package_experiments_images_and_playbooks(
     assert held == expected
 
 
+@pytest.mark.slow
 def test_wheel_provisions_without_the_checkout(repository: Path, tmp_path: Path) -> None:
     installed = install(build(repository, tmp_path), tmp_path / "site")
     (tmp_path / "hosts.yml").write_text(LOCAL)

@@ -36,6 +36,7 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_fetch_wheel_asks_pip_once_when_called_twice(shelf: Path) -> None:
     wheel, progress = make_wheel(shelf), Silent()
     path = fetch_wheel(wheel, progress)
@@ -44,6 +45,7 @@ def test_fetch_wheel_asks_pip_once_when_called_twice(shelf: Path) -> None:
     assert [entry.name for entry in path.parent.iterdir()] == [FILE]
 
 
+@pytest.mark.slow
 def test_fetch_wheel_fetches_a_damaged_file_again(shelf: Path) -> None:
     wheel = make_wheel(shelf)
     path = fetch_wheel(wheel)

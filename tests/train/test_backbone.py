@@ -19,6 +19,8 @@ from toolkit.workspace import Workspace
 if TYPE_CHECKING:
     from conftest import Bench
 
+pytestmark = pytest.mark.slow
+
 SMALLEST = {"mobilenet": 32, "mobilenet_v3_small": 32, "efficientnet_lite0": 32, "vgg16": 32, "inception_v3": 75}
 
 

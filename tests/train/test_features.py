@@ -17,6 +17,8 @@ from toolkit.workspace import Workspace
 if TYPE_CHECKING:
     from conftest import Bench
 
+pytestmark = pytest.mark.slow
+
 
 def test_feature_training_equals_full_when_backbone_is_frozen(bench: Bench, workspace: Workspace) -> None:
     own = load_experiment(bench.file)

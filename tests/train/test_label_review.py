@@ -42,6 +42,7 @@ def test_doubtful_is_empty_when_all_labels_fit() -> None:
     assert label_review.doubtful(labels, label_review.out_of_fold(features, labels)) == []
 
 
+@pytest.mark.slow
 def test_review_labels_lists_and_draws_doubtful_images(bench: Bench, workspace: Workspace, tmp_path: Path) -> None:
     experiment, split = load_experiment(bench.file), bench.split(workspace)
     sheet = tmp_path / "doubtful.png"

@@ -38,6 +38,7 @@ def test_contact_sheet_says_so_when_there_is_no_mistake(tmp_path: Path) -> None:
     assert (tmp_path / "worst.png").is_file()
 
 
+@pytest.mark.slow
 def test_evaluate_draws_mistakes_and_prints_areas_when_asked(
     bench: Bench, workspace: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

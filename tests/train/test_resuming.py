@@ -19,6 +19,8 @@ from toolkit.workspace import Workspace
 if TYPE_CHECKING:
     from conftest import Bench, Stopping
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("images", [12 + 5, 36 + 12 + 5])
 def test_train_trial_is_bit_exact_when_stopped(

@@ -43,6 +43,7 @@ def test_first_stage_is_always_offered() -> None:
     assert withhold_reason(None, "top", result(9.0, 0)) == ""
 
 
+@pytest.mark.slow
 def test_train_trial_withholds_a_stage_that_destroys_the_model(bench: Bench, workspace: Workspace) -> None:
     bench.change("[train]", '[train]\noffer = "improved"')
     bench.change("learning_rate = 0.003", 'optimizer = "sgd"\nlearning_rate = 30')

@@ -12,6 +12,8 @@ from toolkit.workspace import Workspace
 if TYPE_CHECKING:
     from conftest import Bench, Stopping
 
+pytestmark = pytest.mark.slow
+
 ALL_AT_ONCE = """[train]
 dropout = 0.3
 loss = "binary"

@@ -22,6 +22,7 @@ def _refuse(*arguments: Any) -> None:
     raise AssertionError(f"a process was started: {arguments}")
 
 
+@pytest.mark.slow
 def test_train_trials_starts_no_process_when_all_is_trained(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
     first, progress = sweep.train(last="top"), Silent()
     monkeypatch.setattr(LocalExecutor, "run", _refuse)
@@ -31,6 +32,7 @@ def test_train_trials_starts_no_process_when_all_is_trained(sweep: Sweep, monkey
         sweep.train(last="fine-tune")
 
 
+@pytest.mark.slow
 def test_train_imports_no_framework_when_all_is_trained(sweep: Sweep) -> None:
     sweep.train(last="top")
     modules = imported_by("train", sweep.file, "--stage", "top", "--workspace", sweep.workspace.root)

@@ -17,6 +17,8 @@ from toolkit.workspace import Workspace
 if TYPE_CHECKING:
     from conftest import Bench
 
+pytestmark = pytest.mark.slow
+
 
 def test_train_trial_gives_one_model_per_stage_when_complete(bench: Bench, workspace: Workspace) -> None:
     top, tuned = bench.train(workspace)

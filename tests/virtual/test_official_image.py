@@ -24,6 +24,7 @@ OFFSET, SIZE = 8 << 20, 64 << 20
 KEY = "ssh-ed25519 AAAA anna@laptop"
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.lists(st.sampled_from([b"\0" * 70_000, b"data" * 5_000, b"x"]), max_size=6), st.integers(1, 3))
 def test_unpack_returns_every_byte_and_both_sums(

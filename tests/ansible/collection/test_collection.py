@@ -69,6 +69,7 @@ def test_every_role_is_documented(installed: dict[str, str], ansible_dir: Path) 
         assert meta["dependencies"] == []
 
 
+@pytest.mark.slow
 def test_module_filter_and_role_work_by_their_full_names(installed: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "play.yml").write_text(PLAY)
     (tmp_path / "hosts.yml").write_text(

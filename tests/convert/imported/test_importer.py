@@ -125,6 +125,7 @@ def import_file(made: Path, tmp_path: Path) -> Callable[..., Any]:
     return call
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", ["colors.keras", "colors", "colors.tflite", "colors.onnx", "colors.xml", "half.xml"])
 def test_import_model_makes_a_bundle_that_answers_as_its_own(import_file: Any, made: Path, file: str) -> None:
     manifest, folder = import_file(file, images=made / "flat")
@@ -142,6 +143,7 @@ def test_import_model_judges_by_the_labels_when_the_images(import_file: Any) -> 
     assert manifest["lineage"]["imported"]["layout"] == "NCHW"
 
 
+@pytest.mark.slow
 def test_import_model_swaps_the_channels_when_the_model_takes(import_file: Any) -> None:
     """Red and blue change places; green stays."""
     with pytest.raises(DataError, match="no better than guessing") as refused:
@@ -159,6 +161,7 @@ def test_import_model_says_who_labeled_when_the_images(import_file: Any, made: P
     assert "labeled by the model itself" in manifest["lineage"]["note"]
 
 
+@pytest.mark.slow
 def test_import_model_uses_the_scale_of_its_own_when_the_model(import_file: Any, made: Path) -> None:
     manifest, _ = import_file("bytes.tflite", scaling=None, images=made / "flat")
     imported = manifest["lineage"]["imported"]
@@ -169,12 +172,14 @@ def test_import_model_uses_the_scale_of_its_own_when_the_model(import_file: Any,
         import_file("bytes.tflite", "fp16", "ncs2", images=made / "flat")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", ["colors.keras", "colors.onnx"])
 def test_import_model_lowers_as_any_other_when_aimed_at_a_stick(import_file: Any, made: Path, file: str) -> None:
     manifest, _ = import_file(file, "fp16", "ncs2", scaling="caffe", images=made / "flat")
     assert manifest["parity"]["max_abs"] <= 1e-2
 
 
+@pytest.mark.slow
 def test_import_model_needs_a_size_when_the_input_takes_any(import_file: Any, tmp_path: Path) -> None:
     free = write_onnx(tmp_path / "free.onnx", space=("H", "W"))
     with pytest.raises(DataError, match="images of any size"):
@@ -199,6 +204,7 @@ def test_import_model_says_what_is_in_the_way_when_the_model(
         import_file(write_onnx(tmp_path / "odd.onnx", **changes))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "kind", "message"),
     [
@@ -217,6 +223,7 @@ def test_import_model_refuses_when_the_words_do_not_fit(
         import_file("colors.onnx", **text)
 
 
+@pytest.mark.slow
 def test_import_model_refuses_when_scores_are_called(import_file: Any) -> None:
     with pytest.raises(DataError, match="not the probabilities"):
         import_file("colors.keras", output="probabilities", scaling="none")
@@ -234,11 +241,13 @@ def test_import_model_names_an_output_of_class_numbers(import_file: Any, tmp_pat
         import_file(file)
 
 
+@pytest.mark.slow
 def test_import_model_runs_no_code_when_a_keras_file_holds_some(import_file: Any) -> None:
     with pytest.raises(DataError, match="Lambda layer"):
         import_file("code.keras")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["broken.onnx", "broken.tflite", "broken.keras", "broken/saved_model.pb"])
 def test_import_model_names_the_file_when_it_is_damaged(import_file: Any, tmp_path: Path, name: str) -> None:
     file = tmp_path / name
@@ -248,6 +257,7 @@ def test_import_model_names_the_file_when_it_is_damaged(import_file: Any, tmp_pa
         import_file(file if file.suffix != ".pb" else file.parent)
 
 
+@pytest.mark.slow
 def test_import_model_counts_when_labels_do_not_fit(import_file: Any, tmp_path: Path) -> None:
     labels = tmp_path / "labels.txt"
     labels.write_text("red\ngreen\n")
@@ -267,6 +277,7 @@ def test_find_or_import_says_what_is_needed_when_labels(import_file: Any) -> Non
         import_file("colors.onnx", labels=None)
 
 
+@pytest.mark.slow
 def test_predict_answers_on_a_bundle_when_it_was_brought_in(
     import_file: Any, made: Path, capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

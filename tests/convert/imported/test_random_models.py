@@ -12,6 +12,7 @@ import pytest
 from benchmarks import imports
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(13))
 def test_import_model_is_never_wrong_about_a_random_model(tmp_path: Path, number: int) -> None:
     result, what = imports.outcome(tmp_path, number, seed=1)

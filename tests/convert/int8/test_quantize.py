@@ -29,6 +29,7 @@ def converted(shared_trained: Any) -> IrModel:
     return convert_model(trained.softmax, "int8", "cpu", trained.workspace, trained.store, Silent())
 
 
+@pytest.mark.slow
 def test_convert_model_keeps_weights_in_eight_bits_when_int8(shared_trained: Any, converted: IrModel) -> None:
     root = ET.parse(shared_trained.workspace.absolute(converted.path)).getroot()
     constants = [layer.find("data") for layer in root.iter("layer") if layer.get("type") == "Const"]
@@ -62,6 +63,7 @@ def test_convert_model_does_nothing_when_int8_was_done(shared_trained: Any, conv
     assert "already done" in progress.messages[0]
 
 
+@pytest.mark.slow
 def test_convert_model_is_the_same_to_the_byte(shared_trained: Any, converted: IrModel, pristine: Any) -> None:
     script = (
         "import sys\nfrom pathlib import Path\nfrom toolkit.artifacts.dataset import *\nfrom toolkit.artifacts.model import *\nfrom toolkit.artifacts.bundle import *\nfrom toolkit.workspace import *\nfrom toolkit.convert import *\n"
@@ -110,6 +112,7 @@ def test_lessons_refuses_when_there_is_nothing_to_learn_from(trained: Any, monke
         quantize.load_calibration_data(trained.softmax, trained.split, trained.workspace)
 
 
+@pytest.mark.slow
 def test_quantize_reverts_the_layer_that_costs_accuracy() -> None:
     """Of two channels one is a million everywhere, so that 256 steps leave nothing of the other, which decides."""
     model, samples = two_channels(), dark_and_light()

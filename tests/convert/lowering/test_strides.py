@@ -183,6 +183,7 @@ def grow(x: Any, layer: str, ends: list[Any]) -> Any:
     return convolution(x, 4, kernel, stride)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(chosen=st.lists(LAYERS, min_size=2, max_size=9), side=st.integers(5, 14))
 def test_move_strides_gives_the_same_numbers_when_the_network(chosen: list[str], side: int) -> None:

@@ -60,6 +60,7 @@ def test_compile_model_says_what_it_takes_when_it_fits(
     assert fit.memory_bytes > fit.blob_bytes
 
 
+@pytest.mark.slow
 def test_compile_model_gives_the_same_blob_as_by_default(compiler: Path, tmp_path: Path) -> None:
     """With Intel's own settings no compile takes less than 5 s."""
     model = saved(tmp_path, "Relu", [1, 8, 8, 8])
@@ -109,6 +110,7 @@ def test_compile_model_names_layer_and_type_when_it_does(
         compile_model(saved(tmp_path, kind, [1, 4, 8, 8], *inputs, **attributes), Silent())
 
 
+@pytest.mark.slow
 def test_check_bundle_says_that_it_fits_when_made_for_the_stick(compiler: Path, shared_trained: Any) -> None:
     trained = shared_trained
     ir = convert_model(trained.softmax, "fp16", "ncs2", trained.workspace, trained.store, Silent())

@@ -93,6 +93,7 @@ def archive(path: Path, files: dict[str, bytes], inside: str = "cifar-10-batches
     return path
 
 
+@pytest.mark.slow
 def test_prepare_gives_one_split_when_cifar_comes_in_any_form(
     tmp_path: Path, workspace: Workspace, gather: Gather
 ) -> None:
@@ -157,6 +158,7 @@ def test_prepare_refuses_when_cifar_records_are_cut(tmp_path: Path, refusal: Ref
     )
 
 
+@pytest.mark.slow
 def test_prepare_refuses_a_cut_hostile_or_missing_archive(
     tmp_path: Path, workspace: Workspace, refusal: Refusal
 ) -> None:

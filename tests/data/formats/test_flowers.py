@@ -66,6 +66,7 @@ def flowers(tmp_path: Path, image: Write) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_prepare_keeps_oxfords_parts_when_flowers_are_read(
     flowers: Path, tmp_path: Path, workspace: Workspace, gather: Gather
 ) -> None:

@@ -233,6 +233,7 @@ def test_scan_folder_explains_classes_that_differ_in_case(tmp_path: Path) -> Non
     )
 
 
+@pytest.mark.slow
 def test_prepare_refuses_an_image_bomb_from_its_header(tmp_path: Path, refusal: Refusal, gather: Gather) -> None:
     for label in ("cat", "dog"):
         fill(tmp_path / "set" / label, 12)

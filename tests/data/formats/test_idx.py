@@ -56,6 +56,7 @@ def test_prepare_takes_idx_validation_from_train(mnist: Path, workspace: Workspa
     assert all(image.path.is_relative_to(workspace.root / "data") for image in tests)
 
 
+@pytest.mark.slow
 def test_prepare_reads_idx_files_gzipped_or_not_alike(mnist: Path, gather: Gather) -> None:
     first = gather("idx", mnist)
     for path in list(mnist.iterdir()):

@@ -81,6 +81,7 @@ def test_prepare_keeps_the_subsets_of_voc_2007(build: Build, gather: Gather, wor
     assert (test["te000004"].labels, test["te000004"].unsure) == ((2,), (1,))
 
 
+@pytest.mark.slow
 def test_prepare_reads_the_same_split_when_voc_comes_in_archives(build: Build, gather: Gather, tmp_path: Path) -> None:
     root = build()
     archives = tmp_path / "archives"
@@ -100,6 +101,7 @@ def test_prepare_tests_on_val_when_voc_2012_has_no_labeled_test(build: Build, ga
     assert split.counts["test"] == COUNTS
 
 
+@pytest.mark.slow
 def test_prepare_reads_voc_annotations_without_class_files(build: Build, gather: Gather) -> None:
     assert gather("voc", build(labeled=False)).digest == gather("voc", build()).digest
 
@@ -123,6 +125,7 @@ def test_prepare_asks_for_the_year_when_there_are_several(build: Build, gather: 
     assert gather("voc", devkit, year=2007).digest == gather("voc", devkit / "VOC2007").digest
 
 
+@pytest.mark.slow
 def test_prepare_names_what_is_at_odds_when_voc_is_not_whole(build: Build, refusal: Refusal) -> None:
     root = build()
     (root / "JPEGImages" / "tr000002.jpg").unlink()

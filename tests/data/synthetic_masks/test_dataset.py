@@ -82,6 +82,7 @@ def small_set(few: tuple[faces.Face, ...], monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(dataset, "fetch_faces", lambda _progress: few)
 
 
+@pytest.mark.slow
 def test_find_eyes_finds_most_when_faces_are_real(few: tuple[faces.Face, ...]) -> None:
     result = [faces.find_eyes(read_image(face.content)[..., 0]) for face in few]
     assert sum(eyes is not None for eyes in result) >= 9
@@ -92,6 +93,7 @@ def test_find_eyes_finds_none_when_there_is_no_face() -> None:
     assert faces.find_eyes(np.full((112, 92), 128, np.uint8)) is None
 
 
+@pytest.mark.slow
 def test_make_masks_is_the_same_to_the_byte_when_made_twice(
     small_set: None, workspace: Workspace, tmp_path: Path
 ) -> None:

@@ -38,6 +38,8 @@ from toolkit.fleet import connect
 from toolkit.store import Store
 from toolkit.workspace import Workspace
 
+pytestmark = pytest.mark.slow
+
 Devices = tuple[Device, ...]
 
 

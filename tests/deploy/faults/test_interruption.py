@@ -21,6 +21,8 @@ from toolkit.deploy import status
 from toolkit.fleet.local_fleet import control
 from toolkit.workspace import Workspace
 
+pytestmark = pytest.mark.slow
+
 SLOW_PYTHON = """#!/bin/sh
 case "$*" in *" golden "*) touch {root}/checking; while ! [ -e {root}/go ]; do sleep 0.05; done;; esac
 exec {python} "$@"

@@ -67,6 +67,7 @@ def why(result: RolloutResult) -> str:
     return problem.what
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.fault(
     "the connection is cut, at every tenth of the transfer",
@@ -95,12 +96,14 @@ def test_deploy_goes_on_when_it_was_cut_at_any_tenth(
     assert sent == sorted(sent, reverse=True)
 
 
+@pytest.mark.slow
 @pytest.mark.fault("a bit flips on the way", serves="old", reports="connection was lost|hung up|SSH failed|damaged")
 def test_deploy_refuses_what_was_changed_on_the_way(scene: Scene, wire: Wire, aftermath: Aftermath) -> None:
     wire.flip_at = 600_000
     aftermath.hold((scene.device,), scene.old, scene.new, why(scene.deploy(wire.device)), scene.heal)
 
 
+@pytest.mark.slow
 @pytest.mark.fault("the device is reached at 10 kB/s", serves="new", reports="deployed")
 def test_deploy_ends_when_the_line_is_slow(
     devices: Devices, bundle: Path, other_bundle: Path, tmp_path: Path, aftermath: Aftermath
@@ -113,6 +116,7 @@ def test_deploy_ends_when_the_line_is_slow(
     aftermath.hold(devices[:1], scene.old, scene.new, done.outcome, scene.heal)
 
 
+@pytest.mark.slow
 @pytest.mark.fault(
     "a file in the device's store was corrupted, which the old release shares", serves="new", reports="store/"
 )
@@ -277,6 +281,7 @@ def cut_and_healed(
     return result
 
 
+@pytest.mark.slow
 @pytest.mark.fault(
     "the power is cut during the transfer", serves="old", reports="connection was lost|hung up|SSH failed"
 )
@@ -287,6 +292,7 @@ def test_deploy_heals_when_the_power_was_cut_during_the_transfer(
     cut_and_healed(machine, bundle, new, aftermath, lambda: any(machine.root.glob("store/*.part")))
 
 
+@pytest.mark.slow
 @pytest.mark.fault(
     "the power is cut at the switch", serves="old or new", reports="lost|hung up|SSH failed|refuses|done"
 )
@@ -298,6 +304,7 @@ def test_deploy_heals_when_the_power_was_cut_at_the_switch(
     cut_and_healed(machine, bundle, other_bundle, aftermath, sign)
 
 
+@pytest.mark.slow
 @pytest.mark.fault(
     "the power is cut right after the switch", serves="old or new", reports="lost|hung up|SSH failed|refuses|done"
 )

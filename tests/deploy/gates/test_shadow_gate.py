@@ -78,6 +78,7 @@ def _audit(device: Device) -> list[dict[str, str]]:
     return [json.loads(line) for line in (Path(device.root) / "audit.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_candidate_that_agrees_is_switched_to(
     app: ServeDevice,
     serving: Callable[..., tuple[Device, ...]],
@@ -101,6 +102,7 @@ def test_candidate_that_agrees_is_switched_to(
     assert [line["outcome"] for line in _audit(device)[-2:]] == ["deployed", "shadow-passed"]
 
 
+@pytest.mark.slow
 def test_candidate_that_disagrees_is_refused(
     app: ServeDevice,
     bundle: Path,
@@ -140,6 +142,7 @@ def captures(folder: Path, dark: str, light: str) -> tuple[LabeledCapture, ...]:
     return tuple(made)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("names", "decision"), [(("dark", "light"), PASSED), (("light", "dark"), REFUSED)])
 def test_labels_that_come_in_decide_on_accuracy(
     names: tuple[str, str],
@@ -183,6 +186,7 @@ def test_a_decision_stands_whatever_is_seen_later() -> None:
     assert evidence.decided == {"agreement": PASS, "accuracy": PASS}
 
 
+@pytest.mark.slow
 def test_time_that_is_too_short_decides_nothing(
     app: ServeDevice, bundle: Path, make_bundle: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -202,6 +206,7 @@ def test_time_that_is_too_short_decides_nothing(
     assert (runs[0].frames, runs[0].counted) == (10, 1), "a scene that stands still counts once"
 
 
+@pytest.mark.slow
 def test_device_without_an_app_is_refused_by_name(
     serving: Callable[..., tuple[Device, ...]], devices: tuple[Device, ...], bundle: Path, other_bundle: Path
 ) -> None:

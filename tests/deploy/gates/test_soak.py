@@ -111,6 +111,7 @@ def test_watch_says_what_it_did_not_judge(
     assert (result.failed, result.summaries) == ({}, {PI: summary})
 
 
+@pytest.mark.slow
 def test_rollout_that_fails_afterwards_is_rolled_back(
     serving: Callable[..., tuple[Device, ...]], devices: tuple[Device, ...], bundle: Path, other_bundle: Path
 ) -> None:
@@ -133,6 +134,7 @@ def test_rollout_that_fails_afterwards_is_rolled_back(
         assert json.loads((Path(device.root) / "current/release.json").read_text())["bundle"] == bundle.name
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_watch_and_keeps_the_release(
     serving: Callable[..., tuple[Device, ...]], devices: tuple[Device, ...], other_bundle: Path
 ) -> None:

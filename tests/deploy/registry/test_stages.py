@@ -203,6 +203,7 @@ def simulate(refusing: float, options: StagedOptions, count: int = 100_000) -> t
     return steps, took
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("refusing", "states", "share"),
     [

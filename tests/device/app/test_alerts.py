@@ -9,8 +9,11 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pytest
 
 from .conftest import Serve
+
+pytestmark = pytest.mark.slow
 
 
 def until(condition: Any) -> Any:

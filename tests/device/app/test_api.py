@@ -42,6 +42,7 @@ def app(serve: Serve, root: Path, token_file: Path) -> Iterator[App]:
     assert "error: " not in log
 
 
+@pytest.mark.slow
 @api.parametrize()
 @settings(
     max_examples=12,

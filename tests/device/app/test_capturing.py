@@ -25,6 +25,7 @@ def settings(folder: Path, **table: Any) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_app_captures_on_request_and_by_chance(serve: Serve, root: Path, tmp_path: Path) -> None:
     table = settings(tmp_path, policies=["requested", "random"], random_every=5)
     app = serve(root / "current", "--fps", "50", "--capture", table)
@@ -48,6 +49,7 @@ def test_app_captures_on_request_and_by_chance(serve: Serve, root: Path, tmp_pat
     assert (root / "captures").stat().st_mode & 0o007 == 0
 
 
+@pytest.mark.slow
 def test_a_killed_app_leaves_whole_captures(serve: Serve, root: Path, tmp_path: Path) -> None:
     """Killed while it stores every frame, five times at another moment; the next start removes what is not whole."""
     table = settings(tmp_path, policies=["random"], random_every=1)
@@ -101,6 +103,7 @@ def test_an_alert_captures_its_frame(serve: Serve, root: Path, tmp_path: Path) -
     assert len([*root.glob("captures/*/*.jpg")]) >= 1
 
 
+@pytest.mark.slow
 def test_app_watches_drift(serve: Serve, root: Path, tmp_path: Path) -> None:
     path = tmp_path / "settings.json"
     path.write_text(json.dumps({"drift": {"reference_hours": 0, "reference_blocks": 20, "block_frames": 10}}))

@@ -111,6 +111,7 @@ def test_events_tell_the_state(serve: Serve, root: Path) -> None:
     assert json.loads(event[6:])["release"] == "a" * 64
 
 
+@pytest.mark.slow
 def test_model_is_switched_by_hand_and_set_back_by_a_reload(serve: Serve, root: Path) -> None:
     app = serve(root / "current")
     models = app.ask("/v1/models").json["models"]
@@ -129,6 +130,7 @@ def test_model_is_switched_by_hand_and_set_back_by_a_reload(serve: Serve, root: 
     assert app.end()[0] == 0
 
 
+@pytest.mark.slow
 def test_new_release_loses_less_than_a_second_of_frames(serve: Serve, root: Path) -> None:
     fps = 50
     app = serve(root / "current", "--fps", fps)
@@ -143,6 +145,7 @@ def test_new_release_loses_less_than_a_second_of_frames(serve: Serve, root: Path
     assert answer["frames"]["failed"] == 0
 
 
+@pytest.mark.slow
 def test_old_release_works_on_when_the_new_one_is_broken(serve: Serve, root: Path) -> None:
     app = serve(root / "current")
     (root / "releases" / ("b" * 64) / "model.bin").unlink()
@@ -153,6 +156,7 @@ def test_old_release_works_on_when_the_new_one_is_broken(serve: Serve, root: Pat
     until(lambda: app.ask("/ready").status == 200)
 
 
+@pytest.mark.slow
 def test_systemd_is_told_of_everything(serve: Serve, root: Path, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))
@@ -327,6 +331,7 @@ def frames_in(app: App, seconds: float) -> int:
     return frames
 
 
+@pytest.mark.slow
 def test_stalled_readers_of_the_stream_cost_a_good_one_nothing(serve: Serve, root: Path) -> None:
     app = serve(root / "current", "--fps", "10")
     until(lambda: app.ask("/v1/state").json["frames"]["answered"] > 3)

@@ -16,6 +16,7 @@ Command = Callable[..., Any]
 QUICK = ("--seconds", "0.3", "--queries", "64")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clock", ["total", "inference"])
 def test_bench_gives_a_whole_record_when_single_stream(run: Command, release: Path, images: Path, clock: str) -> None:
     answer = run("bench", release, "--scenario", "single-stream", "--images", images, "--clock", clock, *QUICK)
@@ -34,6 +35,7 @@ def test_bench_gives_a_whole_record_when_single_stream(run: Command, release: Pa
     assert document["accuracy"] is None
 
 
+@pytest.mark.slow
 def test_bench_logs_answers_that_equal_the_accuracy_passes(run: Command, release: Path, images: Path) -> None:
     by_scenario = {
         name: run("bench", release, "--scenario", name, "--images", images, "--precision", "f32", *QUICK).document
@@ -48,6 +50,7 @@ def test_bench_logs_answers_that_equal_the_accuracy_passes(run: Command, release
             assert entry["output"] == pytest.approx(expected[entry["image"]], abs=1e-5)
 
 
+@pytest.mark.slow
 def test_bench_keeps_completion_times_when_offline(run: Command, release: Path, images: Path) -> None:
     argv = ("--threads", "2", "--streams", "2", "--precision", "f32")
     document = run("bench", release, "--scenario", "offline", "--images", images, *argv, *QUICK).document
@@ -57,6 +60,7 @@ def test_bench_keeps_completion_times_when_offline(run: Command, release: Path, 
     assert document["used"]["in_flight"] == 2
 
 
+@pytest.mark.slow
 def test_bench_draws_the_same_images_when_the_seed_is_the_same(run: Command, release: Path, images: Path) -> None:
     argv = ("bench", release, "--scenario", "single-stream", "--images", images, *QUICK)
     drawn = [[entry["image"] for entry in run(*argv, "--seed", seed).document["logged"][:8]] for seed in (1, 1, 2)]
@@ -81,6 +85,7 @@ def running(start: Command, release: Path, images: Path) -> Callable[..., subpro
     return call
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_bench_ends_with_130_and_no_record_when_interrupted(running: Command, number: signal.Signals) -> None:
     with running() as process:
@@ -90,6 +95,7 @@ def test_bench_ends_with_130_and_no_record_when_interrupted(running: Command, nu
     assert "interrupted" in talk
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_bench_ends_with_130_when_interrupted_in_an_import(
     start: Command, release: Path, images: Path, tmp_path: Path, number: signal.Signals
@@ -127,6 +133,7 @@ def test_bench_says_who_when_another_is_running(running: Command, run: Command, 
     assert f"process {process.pid}, since 20" in answer.document["error"]["what"]
 
 
+@pytest.mark.slow
 def test_bench_runs_when_the_last_holder_of_the_lock_was_killed(
     running: Command, run: Command, release: Path, images: Path
 ) -> None:
@@ -135,6 +142,7 @@ def test_bench_runs_when_the_last_holder_of_the_lock_was_killed(
     assert run("bench", release, "--scenario", "accuracy", "--images", images).code == 0
 
 
+@pytest.mark.slow
 def test_bench_names_an_image_that_was_changed(run: Command, release: Path, images: Path, tmp_path: Path) -> None:
     listing = json.loads((images / "images.json").read_text())
     listing["images"][3] |= {"file": str(images / "000004.png")}

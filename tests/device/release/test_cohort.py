@@ -203,6 +203,7 @@ def test_parse_rule_refuses_what_is_not_valid(change: dict[str, Any]) -> None:
         parse_rule({**VALID, **change})
 
 
+@pytest.mark.slow
 @given(
     st.recursive(
         st.none() | st.booleans() | st.floats() | st.text(), lambda v: st.lists(v) | st.dictionaries(st.text(), v)

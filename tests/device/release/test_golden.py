@@ -103,6 +103,7 @@ def test_golden_counts_unknown_as_a_decision(run: Command, release: Path) -> Non
     assert run("golden", release).document["top1_agreement"] == 1.0
 
 
+@pytest.mark.slow
 def test_predict_says_unknown_when_the_bundle_has_a_rule(run: Command, release: Path, images: Path) -> None:
     assert "unknown" not in run("predict", release, images / "000000.png").document["predictions"][0]
     manifest = json.loads((release / "manifest.json").read_bytes())

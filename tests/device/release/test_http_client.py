@@ -215,6 +215,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(JSON)
 def test_has_layers_never_fails(manifest: Any) -> None:
     assert _has_layers(manifest) in {True, False}

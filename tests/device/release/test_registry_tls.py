@@ -75,6 +75,7 @@ def own_certificate(folder: Path) -> Path:
     return file
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kept_open", "handshakes"), [(True, 1), (False, 113)])
 def test_a_first_pull_shakes_hands_once(
     kept_open: bool, handshakes: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

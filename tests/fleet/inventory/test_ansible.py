@@ -8,6 +8,8 @@ import pytest
 
 from toolkit.fleet import load_inventory
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

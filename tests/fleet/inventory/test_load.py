@@ -12,6 +12,8 @@ from toolkit.fleet.inventory.ansible import ansible_command
 from toolkit.fleet.inventory.load import find_inventory
 from toolkit.workspace import Workspace
 
+pytestmark = pytest.mark.slow
+
 INVENTORY = """
 all:
   vars: {ansible_user: pi, toolkit_root: /srv/toolkit}

@@ -55,6 +55,7 @@ def test_ask_passwords_needs_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None
         ask_passwords(login=False, become=True)
 
 
+@pytest.mark.slow
 def test_inventory_goes_before_what_was_asked(tmp_path: Path) -> None:
     (tmp_path / "hosts.ini").write_text("one ansible_become_password=own\ntwo\n")
     one, two = load_inventory(tmp_path / "hosts.ini", prompted=Passwords(become="asked"))
@@ -62,6 +63,7 @@ def test_inventory_goes_before_what_was_asked(tmp_path: Path) -> None:
     assert "asked" not in repr(two)
 
 
+@pytest.mark.slow
 def test_ansible_cfg_names_the_file_of_a_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ANSIBLE_CONFIG", raising=False)
     (tmp_path / "hosts.ini").write_text("one\n")

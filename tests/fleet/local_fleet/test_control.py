@@ -26,6 +26,7 @@ def own(tmp_path: Path) -> Iterator[Workspace]:
     control.down(workspace)
 
 
+@pytest.mark.slow
 def test_up_does_nothing_when_running_and_keeps_ports_and_keys(own: Workspace) -> None:
     first = control.up(own, 2)
     assert first.started
@@ -41,6 +42,7 @@ def test_up_does_nothing_when_running_and_keeps_ports_and_keys(own: Workspace) -
         assert shell.run("pwd").stdout.strip() == str(own.root / "fleet/devices/local-1")
 
 
+@pytest.mark.slow
 def test_up_takes_another_port_when_the_old_one_is_taken(own: Workspace) -> None:
     (device,) = control.up(own, 1).devices
     control.down(own)
@@ -51,6 +53,7 @@ def test_up_takes_another_port_when_the_old_one_is_taken(own: Workspace) -> None
             assert shell.run("true").code == 0
 
 
+@pytest.mark.slow
 def test_up_installs_allowed_signers_on_its_devices(own: Workspace, tmp_path: Path) -> None:
     control.up(own, 2)
     signers = tmp_path / "signers"
@@ -89,6 +92,7 @@ def test_commands_have_a_clean_environment_in_the_devices_folder(local_fleet: co
     assert home == str(local_fleet.inventory.parent / "devices" / device.name)
 
 
+@pytest.mark.slow
 def test_a_command_is_ended_when_its_connection_drops(local_fleet: control.LocalFleet) -> None:
     shell = SshShell(local_fleet.devices[0])
     with shell.background("echo $$; trap '' HUP; sleep 120 & wait; sleep 120") as pid:

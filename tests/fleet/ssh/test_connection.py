@@ -65,6 +65,7 @@ def test_run_raises_the_callers_error_when_its_input_fails(ssh_shell: Shell) -> 
         ssh_shell.run("cat; sleep 20", stdin=broken())
 
 
+@pytest.mark.slow
 def test_run_gives_up_and_ends_the_command_when_time_is_up(shell: Shell, tmp_path: Path) -> None:
     since = time.monotonic()
     with pytest.raises(FleetError, match=r"no answer within 2 s"):

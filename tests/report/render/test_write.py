@@ -30,6 +30,7 @@ def html(report: Report) -> str:
     return report.index.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_write_report_gives_same_bytes_when_store_is_the_same(
     workspace: Workspace, store: Store, experiment: Experiment, tmp_path: Path, written: Report
 ) -> None:
@@ -98,6 +99,7 @@ def test_write_report_keeps_full_digits_in_its_csv(store: Store, written: Report
     assert rows[0]["note"] == "synthetic masks"
 
 
+@pytest.mark.slow
 def test_write_report_escapes_user_text_and_omits_unnamed(
     workspace: Workspace, store: Store, experiment: Experiment
 ) -> None:
@@ -109,6 +111,7 @@ def test_write_report_escapes_user_text_and_omits_unnamed(
     assert "published_tests.csv" not in {path.name for path in plain.csv}
 
 
+@pytest.mark.slow
 def test_write_report_shows_models_that_are_only_trained(
     workspace: Workspace, store: Store, experiment: Experiment, tmp_path: Path
 ) -> None:
@@ -134,6 +137,7 @@ def test_write_report_sums_up_for_the_terminal(written: Report, column: str) -> 
     assert written.headline.startswith("Ship ")
 
 
+@pytest.mark.slow
 def test_write_report_shows_results_conditions_and_not_run(
     workspace: Workspace, store: Store, experiment: Experiment, tmp_path: Path
 ) -> None:
@@ -154,6 +158,7 @@ def test_write_report_shows_results_conditions_and_not_run(
     assert "index.html" not in text
 
 
+@pytest.mark.slow
 def test_write_report_prints_commands_that_find_the_workspace(
     workspace: Workspace, store: Store, experiment: Experiment, tmp_path: Path
 ) -> None:
@@ -172,6 +177,7 @@ def test_write_report_prints_commands_that_find_the_workspace(
     ]
 
 
+@pytest.mark.slow
 def test_write_report_cuts_long_class_names_everywhere(
     workspace: Workspace, store: Store, experiment: Experiment
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from toolkit.artifacts.captured_image import CameraReading
 from toolkit.experiment.schema import Experiment
 from toolkit.report import write_report
@@ -30,6 +32,7 @@ def _reading(
     )
 
 
+@pytest.mark.slow
 def test_report_shows_the_newest_reading_of_each_camera(
     workspace: Workspace, store: Store, experiment: Experiment
 ) -> None:

@@ -91,6 +91,7 @@ def test_recommend_model_merges_devices_when_on_one_machine(
     )
 
 
+@pytest.mark.slow
 def test_figures_of_replaced_records_lead_to_their_files(
     workspace: Workspace, store: Store, experiment: Experiment, slowed: BenchRecord
 ) -> None:
@@ -127,6 +128,7 @@ def test_write_report_shows_imported_models_when_none_trained(store: Store, tmp_
     assert "<title>Imported models" in page
 
 
+@pytest.mark.slow
 def test_imported_models_are_listed(
     workspace: Workspace, store: Store, experiment: Experiment, tmp_path: Path, adopt: Adopt
 ) -> None:

@@ -79,6 +79,7 @@ def texts(rows: tuple[tuple[retrained.Cell, ...], ...]) -> list[list[str]]:
     return [[cell.text for cell in row] for row in rows]
 
 
+@pytest.mark.slow
 def test_report_follows_labels_to_releases(
     workspace: Workspace, store: Store, experiment: Experiment, result: Retraining
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from toolkit.artifacts.fleet import REFUSED, ShadowRun
 from toolkit.experiment.schema import Experiment
 from toolkit.report import write_report
@@ -11,6 +13,7 @@ from toolkit.store import Store
 from toolkit.workspace import Workspace
 
 
+@pytest.mark.slow
 def test_report_shows_comparisons_of_its_bundles(workspace: Workspace, store: Store, experiment: Experiment) -> None:
     bundle = next(v.bundle for v in load_report(workspace, store, experiment).variants if v.bundle)
     run = ShadowRun(

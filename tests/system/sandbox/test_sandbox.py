@@ -100,6 +100,7 @@ def test_sandbox_limits_memory(confined: Start) -> None:
         assert worker.call("attacks:allocate", size=1000) == 1000
 
 
+@pytest.mark.slow
 def test_sandbox_limits_time(confined: Start) -> None:
     start = time.monotonic()
     with confined(limits=ResourceLimits(seconds=2)) as worker:
@@ -107,6 +108,7 @@ def test_sandbox_limits_time(confined: Start) -> None:
     assert time.monotonic() - start < 20
 
 
+@pytest.mark.slow
 def test_sandbox_limits_cpu_time(confined: Start) -> None:
     with confined(limits=ResourceLimits(cpu_seconds=3)) as worker:
         assert "killed by SIGKILL; the memory or CPU limit" in refusal(worker, "spin")

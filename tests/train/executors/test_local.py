@@ -52,6 +52,7 @@ class Killing(Silent):
                 os.kill(pid, signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_train_trials_gives_the_same_when_run_in_parallel(
     sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -70,6 +71,7 @@ def test_train_trials_gives_the_same_when_run_in_parallel(
     assert len([line for line in again.messages if "trained already, skipped" in line]) == 4
 
 
+@pytest.mark.slow
 def test_train_trials_continues_when_a_process_is_killed(sweep: Sweep) -> None:
     progress = Killing("one-softmax top: epoch 2/")
     sweep_result = sweep.train(progress, last="top", sweep_options=SweepOptions(jobs=1))
@@ -97,6 +99,7 @@ def test_train_trials_raises_trial_error_when_all_fail(sweep: Sweep) -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
 def test_train_command_leaves_no_process_when_ended(sweep: Sweep, end: signal.Signals) -> None:
     sweep.change("epochs = 3\nlearning_rate = 0.01", "epochs = 100000\npatience = 100000\nlearning_rate = 0.01")

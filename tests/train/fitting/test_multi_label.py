@@ -36,6 +36,7 @@ def multi_label(bench: Bench) -> Bench:
     return bench
 
 
+@pytest.mark.slow
 def test_train_trial_tells_every_label_when_images_have_many(
     multi_label: Bench, workspace: Workspace, stopping: type[Stopping]
 ) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from conftest import Bench
 
 
+@pytest.mark.slow
 def test_sparse_and_one_hot_targets_give_the_same_weights(bench: Bench, workspace: Workspace) -> None:
     (categorical,) = bench.train(workspace, last="top")
     bench.change("[train]", '[train]\nloss = { softmax = "sparse-categorical" }')
@@ -28,6 +29,7 @@ def test_sparse_and_one_hot_targets_give_the_same_weights(bench: Bench, workspac
         np.testing.assert_allclose(first, second, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_one_node_and_two_learn_alike_when_given_the_same_images(bench: Bench, workspace: Workspace) -> None:
     bench.change("hidden = [4]", "hidden = []")
     bench.change("epochs = 3\nlearning_rate = 0.01", "epochs = 40\nlearning_rate = 0.1")
@@ -52,6 +54,7 @@ def test_class_weights_refuse_when_data_has_no_such_label(bench: Bench, workspac
         class_weight_array({"green": 2.0}, bench.split(workspace))
 
 
+@pytest.mark.slow
 def test_class_weights_shift_answers_when_one_label_dominates(bench: Bench, workspace: Workspace) -> None:
     bench.change("hidden = [4]", "hidden = []")
     shares = []
@@ -63,6 +66,7 @@ def test_class_weights_shift_answers_when_one_label_dominates(bench: Bench, work
     assert shares[0] > shares[1] + 0.05
 
 
+@pytest.mark.slow
 def test_evaluation_uses_plain_targets_when_training_smooths(bench: Bench, workspace: Workspace) -> None:
     bench.change("[train]", "[train]\nlabel_smoothing = 0.4")
     (top,) = bench.train(workspace, last="top")
@@ -73,6 +77,7 @@ def test_evaluation_uses_plain_targets_when_training_smooths(bench: Bench, works
     assert len(top.evaluation.calibration.bins) == multiclass.BINS  # type: ignore[union-attr]
 
 
+@pytest.mark.slow
 def test_train_trial_judges_the_rule_on_strangers_too(bench: Bench, workspace: Workspace) -> None:
     folder = bench.root / "strangers"
     folder.mkdir()
@@ -89,6 +94,7 @@ def test_train_trial_judges_the_rule_on_strangers_too(bench: Bench, workspace: W
         assert 0 <= rule.strangers.auroc <= 1
 
 
+@pytest.mark.slow
 def test_train_trial_leaves_classes_out_as_strangers(bench: Bench, workspace: Workspace) -> None:
     for number in range(12):
         (bench.root / "images" / "green").mkdir(exist_ok=True)

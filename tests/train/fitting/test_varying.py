@@ -15,6 +15,8 @@ from toolkit.workspace import Workspace
 if TYPE_CHECKING:
     from conftest import Bench, Stopping
 
+pytestmark = pytest.mark.slow
+
 AUGMENT = (
     "[augment]\nflip = true\nrotate = 15\nbrightness = 0.1\n"
     "resized_crop = 0.3\nsaturation = 0.2\nhue = 0.05\nrand_augment = 5\nmixup = 0.2\n"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from toolkit.experiment import compute_profiles
 from toolkit.experiment.compute_profiles import ComputeProfile
 from toolkit.progress import Silent
@@ -20,6 +22,7 @@ def test_missing_profiles_name_each_network_once(sweep: Any) -> None:
     assert [one.trial.network for one in missing_profiles(requests)] == ["two"]
 
 
+@pytest.mark.slow
 def test_tune_missing_profiles_saves_them_for_the_next_training(sweep: Any) -> None:
     first, again, requests = Silent(), Silent(), sweep.requests()[:1]
     tune_missing_profiles(requests, 120, first, [ComputeProfile(name="one thread", intra_op=1)])

@@ -110,6 +110,7 @@ def test_pieces_of_takes_sizes_and_settings_from_the_experiment(own: Path) -> No
     assert workloads_for("inception_v3", None)[0].edge == 299
 
 
+@pytest.mark.slow
 def test_tune_measures_a_real_process_and_keeps_why(own: Path) -> None:
     (mine,) = workloads_for(str(own), "mine")
     broken = ComputeProfile(name="broken", environment={"PYTHONHOME": "/nowhere"})

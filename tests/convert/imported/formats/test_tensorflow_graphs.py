@@ -134,6 +134,7 @@ def test_initializers_of_a_saved_model_are_not_run(tmp_path: Path) -> None:
     assert not victim.exists()
 
 
+@pytest.mark.slow
 def test_operations_that_touch_files_are_refused_by_name(tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     with ModelReader(hostile(tmp_path / "model", victim)) as reader, pytest.raises(DataError) as refused:

@@ -36,6 +36,7 @@ def until(condition: Any) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_an_alert_leaves_its_image_and_the_seconds_around_it(tmp_path: Path) -> None:
     folder, log = tmp_path / "recordings", []
     recorder = Recorder(RecordingSettings(str(folder), before_s=0.5, after_s=0.5, fps=20), log.append)

@@ -263,6 +263,7 @@ def test_webhook_is_posted_json_with_its_token(tmp_path: Path) -> None:
         WebhookSink("file:///etc/passwd").send(b"")
 
 
+@pytest.mark.slow
 def test_webhook_follows_no_redirect_and_names_no_secret() -> None:
     """The address may be a password: by its user, its path or its query."""
     asked: Queue[str] = Queue()

@@ -38,6 +38,7 @@ def test_a_still_room_costs_one_frame_and_motion_is_seen(compressed: bool) -> No
     assert all(wanted_of(trigger, entering, compressed=compressed, start=40))
 
 
+@pytest.mark.slow
 def test_what_stays_becomes_part_of_the_scene() -> None:
     trigger = Trigger(TriggerSettings(motion=0.01, hold_s=0.1))
     wanted_of(trigger, [scene(seed) for seed in range(40)])
@@ -46,6 +47,7 @@ def test_what_stays_becomes_part_of_the_scene() -> None:
     assert not any(parked[150:])
 
 
+@pytest.mark.slow
 def test_light_that_changes_slowly_is_no_motion() -> None:
     trigger = Trigger(TriggerSettings(motion=0.01, hold_s=0.1))
     dawn = wanted_of(trigger, [scene(seed, light=0.8 + seed / 3000) for seed in range(600)])

@@ -72,6 +72,7 @@ def converse(port: int, sent: bytes) -> bytes:
     return received
 
 
+@pytest.mark.slow
 def test_server_answers_in_sequence_and_refuses_when_too_long(serve: Serve, root: Path) -> None:
     app = serve(root / "current", "--source", "none")
     one = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -94,6 +95,7 @@ def test_server_answers_in_sequence_and_refuses_when_too_long(serve: Serve, root
     assert app.end()[2] == ""
 
 
+@pytest.mark.slow
 def test_silent_connections_give_way_to_one_that_asks(serve: Serve, root: Path) -> None:
     app = serve(root / "current", "--source", "none")
     silent = [socket.create_connection(("127.0.0.1", app.port), 20) for _ in range(CONNECTIONS + 8)]

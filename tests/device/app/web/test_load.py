@@ -38,6 +38,7 @@ def head_of(connection: socket.socket) -> bytes:
     return received
 
 
+@pytest.mark.slow
 def test_each_address_is_served_beside_hostile_clients(root: Path) -> None:
     load = run((root / "current").resolve(), IMAGE, clients=200, seconds=10)
     assert sum(load.clients.values()) == 200
@@ -45,6 +46,7 @@ def test_each_address_is_served_beside_hostile_clients(root: Path) -> None:
     assert load.problems() == []
 
 
+@pytest.mark.slow
 def test_slow_body_is_refused_and_takes_no_prediction(serve: Serve, root: Path) -> None:
     app = serve(root / "current", "--source", "none", "--predictions", "0.001")
     with connect(app, "127.0.0.9") as slow:
@@ -60,6 +62,7 @@ def test_slow_body_is_refused_and_takes_no_prediction(serve: Serve, root: Path) 
         assert head_of(quick).startswith(b"HTTP/1.1 200 ")
 
 
+@pytest.mark.slow
 def test_limits_of_an_address_do_not_hold_for_another(serve: Serve, root: Path) -> None:
     app = serve(root / "current", "--source", "none")
     with contextlib.ExitStack() as stack:
@@ -75,6 +78,7 @@ def test_limits_of_an_address_do_not_hold_for_another(serve: Serve, root: Path) 
     assert statuses == {"127.0.0.8": b"429", "127.0.0.7": b"200"}
 
 
+@pytest.mark.slow
 def test_bodies_in_memory_have_one_limit_and_are_released(serve: Serve, root: Path) -> None:
     app = serve(root / "current", "--source", "none")
     part = b"\x89PNG".ljust(BODY_BYTES - 1)
@@ -104,6 +108,7 @@ def test_body_memory_counts_until_it_is_released() -> None:
     memory.take(100)
 
 
+@pytest.mark.slow
 def test_client_that_reads_nothing_and_leaves_a_stream_is_closed(serve: Serve, root: Path) -> None:
     """It sends a byte, which ends its stream, while the app still holds what it never read."""
     app = serve(root / "current", "--fps", "60")
@@ -140,6 +145,7 @@ def unread(app: App, path: str) -> Iterator[socket.socket]:
         yield one
 
 
+@pytest.mark.slow
 def test_client_that_leaves_in_its_body_is_no_failure(serve: Serve, root: Path) -> None:
     app = serve(root / "current", "--source", "none")
     with connect(app) as one:

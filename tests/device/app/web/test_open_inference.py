@@ -78,6 +78,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.sampled_from([*BINARY, "data"]), JSON), JSON, st.binary(max_size=8))
 def test_parse_request_gives_an_image_or_an_http_error(changes: dict[str, Any], outputs: Any, binary: bytes) -> None:
     with contextlib.suppress(HttpError):
@@ -111,6 +112,7 @@ def test_parse_path_reads_the_model_and_the_action(path: str, parsed: tuple[str,
     assert parse_path(path) == parsed
 
 
+@pytest.mark.slow
 def test_app_answers_the_protocol_as_its_own_api(serve: Serve, root: Path) -> None:
     app = serve(root / "current", "--source", "none")
     name = app.ask("/v1/state").json["name"]
