@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from toolkit.errors import ConfigurationError
 from toolkit.experiment import recipe
 from toolkit.experiment.load import load_experiment
 from toolkit.experiment.schema import Experiment
@@ -27,6 +28,22 @@ def test_load_makes_an_experiment_of_a_folder(name: str, tmp_path: Path) -> None
     assert re.fullmatch(r"[a-z0-9][a-z0-9-]*", plan.name)
     assert (plan.data.source, plan.data.path) == ("folders", folder.resolve())
     assert load_experiment(plan.origin) == plan
+
+
+def test_load_makes_an_experiment_of_a_list(tmp_path: Path) -> None:
+    path = tmp_path / "pets.csv"
+    path.write_text("path,label\n")
+    plan = load_experiment(path)
+    assert (plan.name, plan.data.source, plan.data.path) == ("pets", "csv", path.resolve())
+    assert plan.without_file
+    assert load_experiment(plan.origin) == plan
+
+
+@pytest.mark.parametrize("content", [b"PK\x03\x04", b"\x89PNG\r\n\x1a\n"])
+def test_load_says_what_is_no_experiment(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "pets").write_bytes(content)
+    with pytest.raises(ConfigurationError, match=r"is an (archive|image), not a folder"):
+        load_experiment(tmp_path / "pets")
 
 
 @pytest.mark.parametrize("images", [20, 5_000, 50_000])

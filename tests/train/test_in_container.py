@@ -28,7 +28,7 @@ def test_folders_of_names_everything_that_the_experiment_reads(tmp_path: Path) -
     file = tmp_path / "tiny.toml"
     file.write_text(EXPERIMENT)
     result = in_container.mounts_for(load_experiment(file))
-    assert set(result) == {file, tmp_path / "lists/all.csv", tmp_path / "weights/vgg16.h5"}
+    assert set(result) == {file, tmp_path / "lists", tmp_path / "lists/all.csv", tmp_path / "weights/vgg16.h5"}
 
 
 def test_run_in_image_says_how_to_start_engine_when_none_answers(

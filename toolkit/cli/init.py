@@ -12,7 +12,12 @@ from toolkit.errors import UsageError
 
 
 def init(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder with one subfolder of images per class.")],
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FOLDER", help="Folder with one subfolder of images per class, or a CSV list of images."
+        ),
+    ],
     file: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="File to write. Default: FOLDER.toml.")
     ] = None,

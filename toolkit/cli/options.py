@@ -14,7 +14,7 @@ WORK = "Workspace and output"
 
 EXPERIMENT_ARGUMENT: Any = typer.Argument(
     metavar="EXPERIMENT",
-    help="Experiment file, such as models/*.toml, or a folder with a subfolder of images per class.",
+    help="Experiment file, such as models/*.toml, a folder with a subfolder of images per class, or a CSV list of images.",
 )
 WorkspaceOption = Annotated[
     Path,

@@ -12,6 +12,9 @@ from pydantic_core import ErrorDetails
 from toolkit.errors import ConfigurationError, Problem
 from toolkit.experiment.schema import Experiment
 
+_ARCHIVES = (b"PK\x03\x04", b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"7z\xbc\xaf\x27\x1c", b"Rar!", b"\x28\xb5\x2f\xfd")
+_IMAGES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"II*\x00", b"MM\x00*")
+
 
 def shipped_experiment(name: str) -> Path:
     """The experiment file of that name that comes with the toolkit.
@@ -23,13 +26,15 @@ def shipped_experiment(name: str) -> Path:
 
 
 def load_experiment(path: Path) -> Experiment:
-    """Read an experiment file; of a folder of images, make the experiment that trains on it by the default recipe.
+    """Read an experiment file; of a folder or CSV list of images, make one that trains on them by the default recipe.
 
     Raises:
         ConfigurationError: with every problem in the file, each with its path in it.
     """
-    if path.is_dir():
-        return _for_folder(path.resolve())
+    if path.is_dir() or (path.suffix.lower() == ".csv" and path.is_file()):
+        return _for_images(path.resolve())
+    if problem := binary_file(path):
+        raise ConfigurationError.from_problems([problem])
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -46,10 +51,26 @@ def load_experiment(path: Path) -> Experiment:
         raise ConfigurationError.from_problems([_explain(path, detail) for detail in error.errors()]) from None
 
 
-def _for_folder(folder: Path) -> Experiment:
-    name = re.sub(r"[^a-z0-9]+", "-", folder.name.lower()).strip("-") or "images"
-    data = {"source": "folders", "path": folder}
-    return Experiment.model_validate({"name": name, "data": data, "origin": folder})
+def _for_images(path: Path) -> Experiment:
+    folder = path.is_dir()
+    name = re.sub(r"[^a-z0-9]+", "-", (path.name if folder else path.stem).lower()).strip("-") or "images"
+    data = {"source": "folders" if folder else "csv", "path": path}
+    return Experiment.model_validate({"name": name, "data": data, "origin": path})
+
+
+def binary_file(path: Path) -> Problem | None:
+    """The problem of naming an archive or an image where an experiment or a folder of images belongs; else None."""
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(512)
+    except OSError:
+        return None
+    if start.startswith(_ARCHIVES) or start[257:262] == b"ustar":
+        return Problem("is an archive, not a folder", str(path), "unpack it, and name the folder that it holds")
+    if start.startswith(_IMAGES) or start[8:12] == b"WEBP":
+        remedy = "name the folder that holds one folder of images per class"
+        return Problem("is an image, not a folder of images", str(path), remedy)
+    return None
 
 
 def _explain(path: Path, detail: ErrorDetails) -> Problem:

@@ -307,9 +307,9 @@ class Experiment(Config):
         return self.matrix.heads or (("multi-sigmoid",) if self.data.multi_label else ("softmax",))
 
     @property
-    def from_folder(self) -> bool:
-        """Whether it was made for a folder of images, without a file."""
-        return self.origin.is_dir()
+    def without_file(self) -> bool:
+        """Whether it was made for a folder or CSV list of images, without an experiment file."""
+        return self.origin.is_dir() or self.origin.suffix.lower() == ".csv"
 
     @property
     def stage_names(self) -> tuple[Stage, ...]:

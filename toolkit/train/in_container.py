@@ -67,6 +67,8 @@ def run_in_container(
 def mounts_for(experiment: Experiment) -> tuple[Path, ...]:
     """The files and folders that an experiment reads: its own, its data's, its weights', wherever they lie."""
     named = [experiment.data.path, experiment.data.class_names]
+    if experiment.data.source == "csv" and experiment.data.path:
+        named.append(experiment.data.path.parent)  # the images lie beside the list
     if experiment.reject:
         named.append(experiment.reject.strangers_folder)
     for table in experiment.networks.values():

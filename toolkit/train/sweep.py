@@ -71,7 +71,7 @@ def train_trials(
         ToolkitError: no trial came to anything; with all that went wrong. Or nothing can be trained in this way.
     """
     sweep_options = sweep_options or SweepOptions()
-    if experiment.from_folder:
+    if experiment.without_file:
         progress.log(f"settings, as `toolkit init` writes them:\n\n{describe_settings(experiment, split)}")
     requests = [
         TrainRequest(experiment=experiment, trial=trial, split=split, workspace=workspace, last=last)

@@ -153,6 +153,38 @@ def test_scan_folder_accounts_for_every_file(tmp_path: Path) -> None:
     assert "ignored 2 files: not an image (such as readme.txt)" in list(format_ignored(scan.ignored, tmp_path))
 
 
+def test_scan_folder_names_the_folder_that_holds_all_images(tmp_path: Path) -> None:
+    classes(tmp_path / "images" / "train")
+    classes(tmp_path / "images" / "test")
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations" / "boxes.txt").write_text("")
+    problem = scan_folder(tmp_path).problems[-1]
+    assert (problem.where, problem.what) == (str(tmp_path / "images"), "holds all images, in 2 folders")
+
+
+def test_scan_folder_names_a_list_beside_loose_images(tmp_path: Path) -> None:
+    classes(tmp_path / "elsewhere")
+    (tmp_path / "set").mkdir()
+    for number in range(4):
+        (tmp_path / "elsewhere" / "cat" / f"{number}.png").rename(tmp_path / "set" / f"{number}.png")
+    (tmp_path / "set" / "labels.csv").write_text("path,label\n")
+    problem = scan_folder(tmp_path / "set").problems[-1]
+    assert problem.where == str(tmp_path / "set" / "labels.csv")
+
+
+@pytest.mark.parametrize(
+    ("name", "what"), [("set.zip", "an archive"), ("set.tar", "an archive"), ("0.png", "an image")]
+)
+def test_scan_folder_says_what_is_no_folder(tmp_path: Path, name: str, what: str) -> None:
+    classes(tmp_path / "set")
+    if name.startswith("set"):
+        shutil.make_archive(str(tmp_path / "set"), Path(name).suffix[1:], tmp_path / "set")
+    else:
+        (tmp_path / "set" / "cat" / name).rename(tmp_path / name)
+    (problem,) = scan_folder(tmp_path / name).problems
+    assert problem.what.startswith(f"is {what}")
+
+
 def test_scan_folder_leaves_a_workspace_out(tmp_path: Path) -> None:
     classes(tmp_path)
     (tmp_path / "workspace" / "runs").mkdir(parents=True)

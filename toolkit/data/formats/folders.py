@@ -24,6 +24,7 @@ from toolkit.data.formats.scan import (
 )
 from toolkit.data.split_manifest import SUBSETS
 from toolkit.errors import Problem
+from toolkit.experiment.load import binary_file
 
 SUBSET_NAMES: Mapping[str, str] = {
     **dict.fromkeys(("train", "training", "trn"), "train"),
@@ -34,6 +35,7 @@ SUBSET_NAMES: Mapping[str, str] = {
 _ADDITIONS = {"set", "data", "dataset", "images", "imgs", "split", "folder", "samples", "sets"}
 _WORD = re.compile(r"[a-z]+|\d+")
 _DEPTH = 3
+_CLASS_FOLDERS = "use a folder with one folder per class"
 
 Subsets = Sequence[tuple[Path, str]]
 
@@ -41,7 +43,8 @@ Subsets = Sequence[tuple[Path, str]]
 def scan_folder(root: Path) -> Scan:
     """List the images below `root` with their classes and subsets; reads none of them, and collects problems."""
     if not root.is_dir():
-        return Scan(root, problems=(Problem("no such folder", str(root), "use a folder with one folder per class"),))
+        missing = Problem("is not a folder" if root.exists() else "no such folder", str(root), _CLASS_FOLDERS)
+        return Scan(root, problems=(binary_file(root) or missing,))
     ignored: list[IgnoredFile] = []
     top, root = root, _innermost(root, ignored)
     subsets = subset_folders(root)
@@ -53,7 +56,22 @@ def scan_folder(root: Path) -> Scan:
     problems = [problem for scan in scans for problem in scan.problems]
     problems += _subset_problems(root, subsets) if subsets else []
     problems += class_problems(root, images) if images or not problems else []
+    problems += _misplaced(root, images)
     return Scan(top, images, tuple(ignored), tuple(problems))
+
+
+def _misplaced(root: Path, images: Sequence[ImageFile]) -> list[Problem]:
+    """Where the classes may be instead: in the only folder that has images, or in a list beside them."""
+    if not images:
+        lists = sorted(path for path in root.iterdir() if path.suffix.lower() == ".csv")
+        remedy = "name the list instead of the folder; it needs the columns path and label"
+        return [Problem("may be the list of these images", str(path), remedy) for path in lists[:1]]
+    labels = {image.label for image in images}
+    folder = next((path for path in subfolders(root) if {class_label(path)} == labels), None)
+    if folder is None or len(subfolders(folder)) < 2:
+        return []
+    what = f"holds all images, in {len(subfolders(folder))} folders"
+    return [Problem(what, str(folder), "if those are the classes or subsets, name this folder instead")]
 
 
 def subset_of(name: str) -> str | None:
