@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import re
+import threading
 from pathlib import Path
 
 import pytest
@@ -44,6 +46,15 @@ def test_load_says_what_is_no_experiment(content: bytes, tmp_path: Path) -> None
     (tmp_path / "pets").write_bytes(content)
     with pytest.raises(ConfigurationError, match=r"is an (archive|image), not a folder"):
         load_experiment(tmp_path / "pets")
+
+
+def test_load_reads_a_pipe_from_its_start(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    text = 'name = "pets"\n[data]\nsource = "folders"\npath = "pets"\n'
+    writer = threading.Thread(target=(tmp_path / "pipe").write_text, args=(text,))
+    writer.start()
+    assert load_experiment(tmp_path / "pipe").name == "pets"
+    writer.join()
 
 
 @pytest.mark.parametrize("images", [20, 5_000, 50_000])

@@ -60,6 +60,8 @@ def _for_images(path: Path) -> Experiment:
 
 def binary_file(path: Path) -> Problem | None:
     """The problem of naming an archive or an image where an experiment or a folder of images belongs; else None."""
+    if not path.is_file():
+        return None  # a pipe would lose what is read here
     try:
         with path.open("rb") as stream:
             start = stream.read(512)
