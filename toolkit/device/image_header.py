@@ -16,6 +16,7 @@ IMAGE_SUFFIXES = {
 """Suffixes of image files, in lower case."""
 
 PNG_MAGIC, JPEG_MAGIC = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
+_MAGIC = (JPEG_MAGIC, PNG_MAGIC, b"GIF87a", b"GIF89a", b"II*\x00", b"MM\x00*")
 ORIENTATION = 0x0112
 _PNM_TOKEN = re.compile(rb"(?:\s|#[^\r\n]*[\r\n])*(\d+)")
 _NAMES = {
@@ -57,6 +58,11 @@ class Header(NamedTuple):
     def decoded_bytes(self) -> int:
         """Return the size of the decoded image in bytes."""
         return self.height * self.width * max(3, self.channels) * (2 if self.bits > 8 else 1)
+
+
+def starts_as_image(start: bytes) -> bool:
+    """Return whether a file with these first bytes, 12 or more, is an image; formats with weak marks (BMP, PNM) are not told."""
+    return start.startswith(_MAGIC) or (start[:4] == b"RIFF" and start[8:12] == b"WEBP")
 
 
 def read_header(content: bytes) -> Header:

@@ -9,11 +9,11 @@ from pathlib import Path
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from toolkit.device.image_header import starts_as_image
 from toolkit.errors import ConfigurationError, Problem
 from toolkit.experiment.schema import Experiment
 
 _ARCHIVES = (b"PK\x03\x04", b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"7z\xbc\xaf\x27\x1c", b"Rar!", b"\x28\xb5\x2f\xfd")
-_IMAGES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"II*\x00", b"MM\x00*")
 
 
 def shipped_experiment(name: str) -> Path:
@@ -69,7 +69,7 @@ def binary_file(path: Path) -> Problem | None:
         return None
     if start.startswith(_ARCHIVES) or start[257:262] == b"ustar":
         return Problem("is an archive, not a folder", str(path), "unpack it, and name the folder that it holds")
-    if start.startswith(_IMAGES) or start[8:12] == b"WEBP":
+    if starts_as_image(start):
         remedy = "name the folder that holds one folder of images per class"
         return Problem("is an image, not a folder of images", str(path), remedy)
     return None

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.data.split_manifest import SUBSETS
-from toolkit.device.image_header import IMAGE_SUFFIXES
+from toolkit.device.image_header import IMAGE_SUFFIXES, starts_as_image
 from toolkit.errors import Problem
 from toolkit.workspace import Workspace
 
@@ -19,7 +19,6 @@ _UNREADABLE = {
     *(".heic", ".heif", ".avif", ".jxl", ".jp2", ".ico", ".tga", ".exr", ".hdr"),
     *(".raw", ".cr2", ".nef", ".arw", ".dng", ".svg", ".psd", ".eps", ".pdf"),
 }
-_MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\x00", b"MM\x00*")
 _HIDDEN = (".", "__MACOSX")
 _SYSTEM_FILES = frozenset({"thumbs.db", "desktop.ini", "icon\r"})
 
@@ -107,7 +106,7 @@ def is_image(path: Path) -> bool:
             start = stream.read(16)
     except OSError:
         return False
-    return start.startswith(_MAGIC) or (start[:4] == b"RIFF" and start[8:12] == b"WEBP")
+    return starts_as_image(start)
 
 
 def list_files(folder: Path, *, recursive: bool = True) -> tuple[list[Path], list[IgnoredFile]]:
