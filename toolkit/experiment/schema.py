@@ -309,7 +309,7 @@ class Experiment(Config):
     @property
     def without_file(self) -> bool:
         """Whether it was made for a folder or CSV list of images, without an experiment file."""
-        return self.origin.is_dir() or self.origin.suffix.lower() == ".csv"
+        return self.data.path == self.origin
 
     @property
     def stage_names(self) -> tuple[Stage, ...]:

@@ -96,12 +96,12 @@ def _answer_for_openvino(tensorflow: str) -> None:
 
 def _image_shape(model: keras.Model) -> tuple[int, int, int]:
     shapes, outputs = [tuple(one.shape) for one in model.inputs], [tuple(one.shape) for one in model.outputs]
-    if len(shapes) == 1 and len(shapes[0]) == 4 and shapes[0][3] == 3 and None in shapes[0][1:]:
-        remedy = "choose one: --input-size HEIGHTxWIDTH, or keras.Input((H, W, 3))"
-        raise DataError(f"takes images of any size, {shapes[0]}", remedy=remedy)
     if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][3] != 3:
         remedy = "save a model whose only input is keras.Input((H, W, 3)); for gray images, put Conv2D(1, 1) after it"
         raise DataError(f"takes {shapes}, not one RGB image (None, H, W, 3)", remedy=remedy)
+    if None in shapes[0][1:]:
+        remedy = "choose one: --input-size HEIGHTxWIDTH, or keras.Input((H, W, 3))"
+        raise DataError(f"takes images of any size, {shapes[0]}", remedy=remedy)
     if len(outputs) != 1 or len(outputs[0]) != 2:
         remedy = "save a model with the row of the classes alone, such as keras.Model(model.inputs, model.outputs[0])"
         raise DataError(f"gives {outputs}, not one row of numbers (None, n)", remedy=remedy)

@@ -68,9 +68,10 @@ def _misplaced(root: Path, images: Sequence[ImageFile]) -> list[Problem]:
         return [Problem("may be the list of these images", str(path), remedy) for path in lists[:1]]
     labels = {image.label for image in images}
     folder = next((path for path in subfolders(root) if {class_label(path)} == labels), None)
-    if folder is None or len(subfolders(folder)) < 2:
+    inner = len(subfolders(folder)) if folder else 0
+    if inner < 2:
         return []
-    what = f"holds all images, in {len(subfolders(folder))} folders"
+    what = f"holds all images, in {inner} folders"
     return [Problem(what, str(folder), "if those are the classes or subsets, name this folder instead")]
 
 
