@@ -36,6 +36,22 @@ def test_predict_takes_folders_of_images(tiny_bundle: Path, tmp_path: Path, caps
     assert [Path(one["image"]).name for one in answers] == ["b.png", "a.png"]
 
 
+def test_predict_asks_for_many_images_in_parts(
+    tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predict, "_IMAGES_A_PROCESS", 2)
+    (tmp_path / "images").mkdir()
+    for number in range(5):
+        cv2.imwrite(str(tmp_path / "images" / f"{number}.png"), np.full((40, 40, 3), 250, np.uint8))
+    (tmp_path / "images" / "3.png").write_bytes(b"damaged")
+    argv = ["predict", str(tiny_bundle), str(tmp_path / "images"), "--workspace", str(tmp_path), "--json"]
+    assert run(*argv) == 1
+    answer = json.loads(capsys.readouterr().out)
+    assert [Path(one["image"]).stem for one in answer["predictions"]] == ["0", "1", "2", "3", "4"]
+    assert ["error" in one for one in answer["predictions"]] == [False, False, False, True, False]
+    assert answer["ok"] is False
+
+
 def test_predict_refuses_a_folder_without_images(
     tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,6 +15,8 @@ from toolkit.cli import options, output
 from toolkit.errors import ExitCode, UsageError
 from toolkit.progress import create_progress, log_error
 
+_IMAGES_A_PROCESS = 1000
+
 
 def predict(
     model: Annotated[
@@ -63,8 +65,18 @@ def _keras_answer(model: Path, images: list[Path]) -> Mapping[str, Any]:
 
 
 def _bundle_answer(bundle: str, images: list[Path], workspace: Path) -> Mapping[str, Any]:
+    """Return the device code's answers as one; a command line has no space for a large folder's images."""
+    folder = _folder(bundle, workspace)
+    parts = [
+        _device_answer(folder, images[at : at + _IMAGES_A_PROCESS]) for at in range(0, len(images), _IMAGES_A_PROCESS)
+    ]
+    predictions = [prediction for part in parts for prediction in part["predictions"]]
+    return {"ok": all(part["ok"] for part in parts), "predictions": predictions}
+
+
+def _device_answer(folder: Path, images: list[Path]) -> Mapping[str, Any]:
     """Return the device code's answer; if it fails, it has printed why on stderr."""
-    argv = [sys.executable, "-m", "toolkit.device", "predict", str(_folder(bundle, workspace)), *map(str, images)]
+    argv = [sys.executable, "-m", "toolkit.device", "predict", str(folder), *map(str, images)]
     process = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=False)
     try:
         answer: Mapping[str, Any] = json.loads(process.stdout)
