@@ -187,7 +187,7 @@ def test_bench_in_the_image_is_the_next_releases_baseline(
         assert {record.settings["container_image"] for record in measured.records} == {reference}
         known = load_baselines(store)
     again = _renamed(workspace.absolute(made.path))
-    result = deploy(again, [place], gates=(*REQUIRED_GATES, SpeedGate(0.1, known)))
+    result = deploy(again, [place], gates=(*REQUIRED_GATES, SpeedGate(1e-6, known)))  # whatever else runs
     assert not result.failed, result.failed
     assert "p90" in result.ok[place].gates["speed"]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import shutil
 import subprocess
-import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -62,13 +61,10 @@ def test_compile_model_says_what_it_takes_when_it_fits(
 
 @pytest.mark.slow
 def test_compile_model_gives_the_same_blob_as_by_default(compiler: Path, tmp_path: Path) -> None:
-    """With Intel's own settings no compile takes less than 5 s."""
     model = saved(tmp_path, "Relu", [1, 8, 8, 8])
-    quick = compile_model(model, Silent(), tmp_path / "quick.blob")
+    compile_model(model, Silent(), tmp_path / "quick.blob")
     text = [str(compiler), "-m", str(model), "-o", str(tmp_path / "slow.blob"), "-ip", "U8", "-op", "FP32"]
-    start = time.monotonic()
     subprocess.run(text, env={"LD_LIBRARY_PATH": str(compiler.parent)}, cwd=tmp_path, check=True, capture_output=True)
-    assert quick.seconds < time.monotonic() - start - 3
     assert (tmp_path / "quick.blob").read_bytes() == (tmp_path / "slow.blob").read_bytes()
 
 
