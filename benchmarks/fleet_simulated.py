@@ -11,7 +11,7 @@ import random
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from toolkit.deploy.strategy import parse_sizes
 from toolkit.errors import FleetError
 from toolkit.fleet import CommandResult
 from toolkit.fleet.facts import PROBE_SCRIPT
-from toolkit.fleet.ssh.shell import Ask, Command, Input, Stream, iter_blocks
+from toolkit.fleet.ssh.shell import Ask, Command, Input, Stream
 from toolkit.fleet.transfer.scripts import STATE
 
 FORKS = 64
@@ -45,6 +45,7 @@ class SimulatedShell:
     """One device's command line, answered from memory."""
 
     transport = "simulated"
+    is_open = True
 
     def __init__(self, device: Device, files: dict[str, Any]) -> None:
         self.device, self._files = device, files
@@ -54,10 +55,10 @@ class SimulatedShell:
 
     def run(self, command: Command, *, stdin: Input = b"", timeout: float | None = None) -> CommandResult:
         """See Shell."""
-        del timeout
+        del stdin, timeout
         self._travel()
         arguments = [command] if isinstance(command, str) else list(command)
-        return CommandResult(self._answer(arguments, stdin), "", 0)
+        return CommandResult(self._answer(arguments), "", 0)
 
     def put(self, content: bytes | Path, remote: str, *, timeout: float | None = None) -> None:
         """See Shell."""
@@ -90,7 +91,7 @@ class SimulatedShell:
     def _travel(self) -> None:
         time.sleep(self._draw.uniform(0.02, 0.06))
 
-    def _answer(self, arguments: list[str], stdin: Input) -> str:
+    def _answer(self, arguments: list[str]) -> str:
         """By the script that is run, or by what the device code is asked."""
         current = f"releases/{self._files['current']}" if self._files.get("current") else ""
         if STATE in arguments:
@@ -102,19 +103,19 @@ class SimulatedShell:
             return f"current:1 'current' -> '{current}'\n" if current else ""
         if "survey" in arguments:
             return json.dumps({"intact": [], "stored": [], "chunks": [], "damaged": []})
-        if "receive" in arguments:
-            return self._receive(stdin)
         return "none\n"
 
-    def _reply(self, line: bytes, timeout: float) -> str:
+    def _reply(self, line: Input, timeout: float) -> str:
         """Answer one request of a session: every gate in turn, and then the switch."""
         del timeout
         self._travel()
+        if not isinstance(line, bytes):
+            return self._receive(line)
         request = json.loads(line[line.rindex(b'{"do"') :]) if b'{"do"' in line else json.loads(line)
         if request.get("do") == "activate":
             self._release, self._gates = request["release"], [gate["name"] for gate in request["gates"]]
         elif request.get("do") == "lock":
-            return json.dumps({"ok": True, "protocol": PROTOCOL})
+            return json.dumps({"ok": True, "protocol": PROTOCOL, "release": self._files.get("current")})
         elif "do" in request:
             return json.dumps({"ok": True})
         elif not request["ok"]:
@@ -125,10 +126,10 @@ class SimulatedShell:
         self._files["current"] = self._release
         return json.dumps({"ok": True})
 
-    def _receive(self, stdin: Input) -> str:
+    def _receive(self, archive: Iterable[bytes]) -> str:
         """Take everything in, or half of it."""
         taken = 0
-        for piece in iter_blocks(stdin):
+        for piece in archive:
             taken += len(piece)
             if self._fault == 7 and taken > _DEPTH:
                 raise FleetError("the connection was lost", where=self.device.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
@@ -21,6 +22,7 @@ from toolkit.fleet import Shell
 from toolkit.fleet.container_images import remote
 from toolkit.fleet.container_images.local import ContainerImage
 from toolkit.fleet.facts import runtime_facts
+from toolkit.fleet.open_connections import RECENT_S, OpenConnections
 from toolkit.fleet.pool import problem_of
 from toolkit.fleet.transfer import staging
 from toolkit.fleet.transfer.diff import RemoteState
@@ -34,6 +36,9 @@ class DeviceState:
 
     status: DeviceStatus
     facts: DeviceFacts
+    files: RemoteState
+    seen_at: float
+    """When, by time.monotonic()."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,12 +65,12 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class _DeviceSession:
-    """A device that is being changed, its session, and what it served before."""
+    """A device that is being changed, its session, and the bundle that it served before."""
 
     device: Device
     shell: Shell
     session: DeviceSession
-    before: DeviceStatus
+    bundle: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +87,7 @@ class DeviceRollout:
     transfer: TransferOptions | None = None
     rollout: str = ""
     break_lock: bool = False
+    connections: OpenConnections = field(default_factory=lambda: OpenConnections(0))
 
     def release_for(self, device: Device) -> FileTree:
         """Return the release for one device."""
@@ -96,13 +102,13 @@ class DeviceRollout:
             FleetError: the device cannot be reached, cannot run the release or has no room for it.
         """
         tree = self.release_for(device)
-        with fleet.connect(device) as shell:
+        with self.connections.connect(device, leave_open=True) as shell:
             known = self._survey(device, shell)
             refused = any(signature_policy.missing_signature(tree, device))
             if not refused and is_served(tree, known.current, known) and self._has_container_image(device, shell):
                 return Preview(plan=DeployPlan(device.name, tree.digest, ()), before=None, machine=known.machine)
             facts, missing_image = runtime_facts(device, shell, self._container_image(device))
-            before = DeviceState(read_status(device, shell), facts)
+            before = DeviceState(read_status(device, shell), facts, known, time.monotonic())
             return Preview(
                 plan=make_plan(tree, device, facts, known, self.gates, missing_image),
                 before=before,
@@ -115,11 +121,12 @@ class DeviceRollout:
         Raises:
             FleetError: a step or a gate failed, or somebody else has changed the device since its status was read.
         """
-        with fleet.connect(device) as shell, self._locked(device, shell, "deploy") as session:
-            now = read_status(device, shell)
-            if now.release not in {before.status.release, self.release_for(device).digest}:
-                raise _moved(device, before.status, now)
-            attempt = _DeviceSession(device, shell, session, now)
+        with self.connections.connect(device) as shell, self._locked(device, shell, "deploy") as session:
+            tree, seen = self.release_for(device), before.status.release
+            if session.release not in {seen, tree.digest}:
+                raise _moved(device, seen, session.release)
+            bundle = before.status.bundle if session.release == seen else tree.parent
+            attempt = _DeviceSession(device, shell, session, bundle)
             try:
                 plan, sent = self._send(attempt, before)
             except Exception as error:
@@ -132,10 +139,9 @@ class DeviceRollout:
 
         A device that served nothing before keeps the release: it has proved itself there.
         """
-        with fleet.connect(device) as shell, self._locked(device, shell, "take back") as session:
-            now = read_status(device, shell)
+        with self.connections.connect(device) as shell, self._locked(device, shell, "take back") as session:
             own = self.release_for(device).digest
-            if now.release != own or seen.release in {None, own}:
+            if session.release != own or seen.release in {None, own}:
                 return None
             session.restore(seen.release, seen.previous, self._audit, {"outcome": "taken-back", "reason": why})
             return read_status(device, shell)
@@ -167,18 +173,21 @@ class DeviceRollout:
         if container_image is not None:
             sent = remote.ensure_image(device, shell, container_image, facts.machine, self.transfer)
             facts = fleet.probe_in_image(facts, device, shell, container_image.reference)
-        known = self._survey(device, shell)
-        facts = replace(facts, current=attempt.before.release, previous=attempt.before.previous)
-        tree = self.release_for(device)
+        # What has gone since a recent look is asked for by the receiver.
+        recent = container_image is None and time.monotonic() - before.seen_at < RECENT_S
+        known = before.files if recent else self._survey(device, shell)
+        session, tree = attempt.session, self.release_for(device)
+        facts = replace(facts, current=session.release, previous=session.previous)
         plan = make_plan(tree, device, facts, known, self.gates)
         if plan.has("send"):
-            sent += staging.stage(shell, device, tree, release_path(tree.digest), known, self.transfer)
+            place = release_path(tree.digest)
+            sent += staging.stage(shell, device, tree, place, known, self.transfer, session.receive)
         return plan, sent
 
     def _activate(self, attempt: _DeviceSession, plan: DeployPlan, sent: int) -> Applied:
         """Let the device activate the release, which puts the old one back if a gate fails after the switch."""
         device, tree = attempt.device, self.release_for(attempt.device)
-        context = GateContext(device, attempt.shell, tree.digest, tree, attempt.before.bundle)
+        context = GateContext(device, attempt.shell, tree.digest, tree, attempt.bundle)
         run = GateRun(context, [gate for gate in self.gates if plan.has(gate.name)])
         try:
             passed = attempt.session.activate(tree.digest, run, self._audit)
@@ -190,7 +199,7 @@ class DeviceRollout:
 
     def _note_comparisons(self, attempt: _DeviceSession) -> None:
         """Append what gates of the first batch measured to the device's audit log, best effort."""
-        lineage = {"release": self.release_for(attempt.device).digest, "replaced": attempt.before.release}
+        lineage = {"release": self.release_for(attempt.device).digest, "replaced": attempt.session.release}
         for gate in self.gates:
             entry = gate.audit_entry(attempt.device) if isinstance(gate, FirstBatchGate) else None
             if entry is not None:
@@ -199,13 +208,13 @@ class DeviceRollout:
 
     def _note_failure(self, attempt: _DeviceSession, reason: str) -> None:
         """Append to the device's audit log, best effort: without room or connection the line is lost."""
-        entry = {"release": self.release_for(attempt.device).digest, "replaced": attempt.before.release}
+        entry = {"release": self.release_for(attempt.device).digest, "replaced": attempt.session.release}
         with suppress(FleetError):
             attempt.session.note(self._audit, {**entry, "outcome": "failed", "reason": reason})
 
 
-def _moved(device: Device, seen: DeviceStatus, now: DeviceStatus) -> FleetError:
-    before, after = ((each.release or "nothing")[:12] for each in (seen, now))
+def _moved(device: Device, seen: str | None, now: str | None) -> FleetError:
+    before, after = ((release or "nothing")[:12] for release in (seen, now))
     return FleetError(
         f"another user changed it during this rollout: it served {before}, and now serves {after}",
         where=device.name,

@@ -34,6 +34,7 @@ from toolkit.errors import ConfigurationError, FleetError, Problem, ToolkitError
 from toolkit.experiment.schema import DeployConfig
 from toolkit.fleet import FleetResult
 from toolkit.fleet.container_images import local
+from toolkit.fleet.open_connections import MOST_OPEN, OpenConnections
 from toolkit.fleet.pool import DEFAULT_LIMIT
 from toolkit.fleet.transfer.staging import TransferOptions
 from toolkit.fleet.transfer.tree import FileTree
@@ -182,6 +183,7 @@ def deploy(
             transfer=transfer,
             rollout=log.rollout,
             break_lock=break_lock,
+            connections=OpenConnections(MOST_OPEN),
         ),
         strategy=strategy,
         hooks=Hooks(hooks, log.rollout, message, {"TOOLKIT_BUNDLE": tree.parent, "TOOLKIT_RELEASE": tree.digest}),
@@ -190,7 +192,10 @@ def deploy(
         progress=message,
         soak=soak,
     )
-    rollout.run(devices)
+    try:
+        rollout.run(devices)
+    finally:
+        rollout.device_rollout.connections.close()
     return log.result(devices)
 
 
@@ -230,6 +235,7 @@ class _Rollout:
             self.log.fail(device, error, self._record(device, "failed", start))
         for device, preview in previews.ok.items():
             if preview.before is None:
+                self.device_rollout.connections.close(device)
                 self.log.add(self._record(device, "unchanged", start))
         return previews.ok
 

@@ -7,10 +7,11 @@ error of that device.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any
 
 from toolkit.artifacts.fleet import Device
@@ -22,7 +23,7 @@ from toolkit.fleet.pool import problem_of
 from toolkit.fleet.ssh.shell import Ask
 from toolkit.fleet.transfer.scripts import program
 
-PROTOCOL = 1
+PROTOCOL = 2
 START_S = 60.0
 STEP_S = 960.0
 """A gate may take as long as an accelerator takes to load a large network, or a benchmark on a slow device."""
@@ -35,6 +36,8 @@ CODE = (
         "deploy_lock",
         "runtime.accelerators",
         "release.store",
+        "release.prune",
+        "release.receiver",
         "release.manifest",
         "release.signature",
         "release.verify",
@@ -63,6 +66,11 @@ class DeviceSession:
 
     def __init__(self, device: Device, ask: Ask) -> None:
         self._device, self._send = device, ask
+        self._open = True
+        self.release: str | None = None
+        """What the device served when the lock was taken; None for nothing."""
+        self.previous: str | None = None
+        """What it served before that."""
 
     def take_lock(self, name: str, info: str, *, break_lock: bool) -> Mapping[str, Any]:
         """Take the lock; return the device's answer, in which "taken" says who else holds it.
@@ -78,6 +86,15 @@ class DeviceSession:
                 where=self._device.name,
                 remedy="provision it with this toolkit: ansible-playbook ansible/provision-pi.yml --tags runner",
             )
+        self.release, self.previous = (_text(answer.get(name)) for name in ("release", "previous"))
+        return answer
+
+    def receive(self, layout: Mapping[str, Any], keep: str, archive: Iterable[bytes], timeout: float) -> dict[str, Any]:
+        """Send chunks; return the receiver's answer. See toolkit.fleet.transfer.staging."""
+        request = json.dumps({"do": "receive", "layout": layout, "keep": keep}).encode() + b"\n"
+        self._open = False  # a request in the midst of an archive would be taken for a part of it
+        answer = dict(self._parsed(self._send(chain([request], archive), timeout)))
+        self._open = "error" not in answer
         return answer
 
     def activate(
@@ -123,8 +140,9 @@ class DeviceSession:
 
     def end(self) -> None:
         """Release the lock; the device does so by itself when the connection is gone."""
-        with suppress(FleetError):
-            self._send(json.dumps({"do": "end"}).encode(), END_S)
+        if self._open:
+            with suppress(FleetError):
+                self._send(json.dumps({"do": "end"}).encode(), END_S)
 
     def _verdict(self, run: GateRun, name: str, result: object) -> dict[str, Any]:
         try:
@@ -142,6 +160,8 @@ class DeviceSession:
         }
 
     def _ask(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        if not self._open:
+            raise FleetError("the session has ended", where=self._device.name, remedy="run the command again")
         return self._parsed(self._send(json.dumps(request).encode(), STEP_S))
 
     def _parsed(self, line: str) -> Mapping[str, Any]:
@@ -159,6 +179,10 @@ class DeviceSession:
         error = answer.get("error")
         known = error if isinstance(error, dict) else {"what": "the device gave no reason"}
         raise FleetError(str(known.get("what")), where=self._device.name, remedy=str(known.get("remedy", "")))
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 @contextmanager

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,11 +14,15 @@ from typing import Any
 
 import pytest
 
+from toolkit import hashing
 from toolkit.deploy.session import CODE
 from toolkit.fleet.transfer.scripts import LOADER, program
+from toolkit.fleet.transfer.stream import tar_member
 
 VERIFY = {"name": "verify", "run": "verify", "after_switch": False, "waits_for_turn": False}
 HEALTHY = {"name": "healthy", "run": None, "after_switch": True, "waits_for_turn": False}
+EMPTY_BLOCK = bytes(512)
+"""Two of them end a tar archive."""
 LOCK = {"do": "lock", "name": "deploy", "info": "me", "break": False}
 
 
@@ -39,6 +45,28 @@ class Process:
         request = {"release": release, "gates": gates, "python": sys.executable, "accelerator": "CPU", "service": {}}
         audit = {"began": "2026-11-29T12:00:00+00:00", "who": "me", "what": "deploy", "rollout": ""}
         return self.ask({"do": "activate", **request, "audit": audit, "outcome": "deployed"})
+
+    def receive(self, content: bytes, archive: bytes) -> dict[str, Any]:
+        """Send `archive` for a folder with one file of that content."""
+        self.send(content, archive)
+        return dict(json.loads(self._answers.readline()))
+
+    def send(self, content: bytes, archive: bytes) -> None:
+        file = {"path": "file", "sha256": hashing.sha256_bytes(content), "size_bytes": len(content)}
+        request = {"do": "receive", "layout": {"place": "releases/new", "files": [file]}, "keep": "all"}
+        self._requests.write(json.dumps(request).encode() + b"\n" + archive)
+        self._requests.flush()
+
+    def interrupt_once_received(self, store: Path) -> None:
+        """Hang up by a signal, once the receiver has begun."""
+        for _ in range(600):
+            if any(store.glob("*.part")):
+                break
+            time.sleep(0.1)
+        self._process.send_signal(signal.SIGHUP)
+
+    def wait(self) -> int:
+        return self._process.wait(60)
 
     def kill(self) -> None:
         self._process.kill()
@@ -83,6 +111,7 @@ def test_activate_switches_once_each_gate_has_passed(root: Path, release: Path) 
         assert (root / "deploy.lock").exists()
         assert process.ask({"do": "end"})["ok"]
         assert not (root / "deploy.lock").exists()
+        assert process.wait() == 0
     assert _last_line(root)["outcome"] == "deployed"
 
 
@@ -115,6 +144,64 @@ def test_activate_refuses_gates_without_a_verification(
         answer = process.activate(release.name, *gates)
         assert "unless it is verified first" in answer["error"]["what"]
     assert (root / "current").readlink().name == "old"
+
+
+def test_receive_leaves_the_session_ready_for_the_next_request(root: Path) -> None:
+    archive = tar_member(hashing.sha256_bytes(b"content"), b"content") + EMPTY_BLOCK + EMPTY_BLOCK
+    with session(root) as process:
+        assert process.ask(LOCK)["release"] == "old"
+        assert process.receive(b"content", archive) == {"ok": True, "lacking": [], "damaged": []}
+        assert process.receive(b"other", archive)["lacking"] == [hashing.sha256_bytes(b"other")]
+        assert process.ask({"do": "end"})["ok"]
+    assert (root / "releases/new/file").read_bytes() == b"content"
+
+
+@pytest.mark.parametrize("archive", [b"no archive".ljust(1024), EMPTY_BLOCK + b"{}\n".ljust(512)])
+def test_receive_ends_the_session_where_no_archive_ends(root: Path, archive: bytes) -> None:
+    with session(root) as process:
+        assert process.ask(LOCK)["ok"]
+        assert not process.receive(b"content", archive)["ok"]
+        assert process.wait() == 0
+    assert not (root / "deploy.lock").exists()
+    assert not (root / "releases/new").exists()
+
+
+@pytest.mark.parametrize("archive", [b"", EMPTY_BLOCK, tar_member(hashing.sha256_bytes(b"content"), b"content")[:600]])
+def test_receive_ends_the_session_when_the_controller_is_gone(root: Path, archive: bytes) -> None:
+    with session(root) as process:
+        assert process.ask(LOCK)["ok"]
+        process.send(b"content", archive)
+        process.hang_up()
+    assert not (root / "deploy.lock").exists()
+    assert not (root / "releases/new").exists()
+
+
+def test_receive_ends_when_its_session_is_told_to(root: Path) -> None:
+    """A server may send a signal and leave its end of stdin open."""
+    with session(root) as process:
+        assert process.ask(LOCK)["ok"]
+        process.send(b"content", EMPTY_BLOCK[:100])
+        process.interrupt_once_received(root / "store")
+        assert process.wait() == 0
+    assert not (root / "deploy.lock").exists()
+
+
+def test_end_instead_of_a_verdict_ends_the_session(root: Path, release: Path) -> None:
+    with session(root) as process:
+        process.activate(release.name, VERIFY)
+        assert not process.ask({"do": "end"})["ok"]
+        assert process.wait() == 0
+    assert (root / "current").readlink().name == "old"
+    assert not (root / "deploy.lock").exists()
+
+
+def test_receive_instead_of_a_verdict_ends_the_session(root: Path, release: Path) -> None:
+    with session(root) as process:
+        process.activate(release.name, VERIFY)
+        assert not process.receive(b"content", EMPTY_BLOCK + EMPTY_BLOCK)["ok"]
+        assert process.wait() == 0
+    assert (root / "current").readlink().name == "old"
+    assert not (root / "deploy.lock").exists()
 
 
 def test_verification_cannot_be_left_to_the_controller(root: Path, release: Path) -> None:

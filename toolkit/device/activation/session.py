@@ -2,6 +2,8 @@
 
     request     {"do": "lock" | "activate" | "restore" | "audit" | "end", …}, one line of JSON
     answer      {"ok": …}, one line of JSON; "error" says what is wrong, "taken" who holds the lock
+    receive     is followed by a tar archive of chunks, see toolkit.device.release.receiver; after an error or a broken archive
+                the session ends, because the rest of its input means nothing
     activate    answers by a line {"step", "result"} for each gate. The next request is the controller's verdict on it,
                 {"ok": true, "message"} or {"ok": false, "error"}. A gate that did not pass here does not pass, whatever
                 the verdict. A gate that "waits_for_turn" first answers {"step", "waits"}, and measures after the next request.
@@ -27,6 +29,7 @@ from typing import IO, Any, Callable, Dict, List, Optional
 
 from ..deploy_lock import LockTakenError, deploy_lock
 from ..errors import DeviceError
+from ..release.receiver import answer_receive, is_at_end
 from . import gates
 from .activate import INTEGRITY, ActivationGate, GateError, Served, activate, put_back
 from .audit import append_audit
@@ -35,7 +38,7 @@ from .gates import Context
 from .release_code import Runtime, agent_folder
 from .service import UNIT, Service
 
-PROTOCOL = 1
+PROTOCOL = 2
 MAX_LINE_BYTES = 1 << 20
 Json = Dict[str, Any]
 
@@ -51,32 +54,53 @@ def run(root: Path, stdin: IO[bytes], stdout: IO[str], *, skip_program: bool) ->
     os.umask(0o022)
     if skip_program:
         stdin.read(int(stdin.readline(32)))
-    session = ActivationSession(root, stdout)
+    session = ActivationSession(root, stdin, stdout)
     for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: session.hang_up())
-    threading.Thread(target=session.read, args=(stdin,), daemon=True).start()
+        signal.signal(number, lambda *_: session.interrupt())
+    threading.Thread(target=session.read, daemon=True).start()
     session.serve()
 
 
 class ActivationSession:
     """The device's end of a session."""
 
-    def __init__(self, root: Path, stdout: IO[str]) -> None:
+    def __init__(self, root: Path, stdin: IO[bytes], stdout: IO[str]) -> None:
         self.children = Children()
-        self._root, self._stdout = root, stdout
-        self._requests: "SimpleQueue[Optional[bytes]]" = SimpleQueue()
+        self._root, self._stdin, self._stdout = root, stdin, stdout
+        self._requests: "SimpleQueue[Optional[Json]]" = SimpleQueue()
+        self._archive_ended = threading.Event()
+        self._in_step = True
+        """Whether the next line of stdin is a request."""
+        self._receives = False
         self._since = time.monotonic()
 
-    def read(self, stdin: IO[bytes]) -> None:
+    def read(self) -> None:
         """Read requests until stdin ends; then end what runs."""
-        for line in iter(lambda: stdin.readline(MAX_LINE_BYTES), b""):
-            self._requests.put(line)
+        for line in iter(lambda: self._stdin.readline(MAX_LINE_BYTES), b""):
+            request = _parsed(line)
+            self._requests.put(request)
+            if request.get("do") == "end":
+                self._requests.put(None)
+                return  # a thread that waits for input keeps Python from ending well
+            if request.get("do") == "receive":
+                self._archive_ended.wait()
+                self._archive_ended.clear()
         self.hang_up()
 
     def hang_up(self) -> None:
         """End what runs, and take no further request."""
         self.children.stop()
         self._requests.put(None)
+
+    def interrupt(self) -> None:
+        """Hang up; called by a signal in the thread that serves, which may be waiting for the rest of an archive.
+
+        Raises:
+            DeviceError: it is; chunks that have come are kept.
+        """
+        self.hang_up()
+        if self._receives:
+            raise DeviceError("the connection to the controller was lost", remedy="run the command again")
 
     def serve(self) -> None:
         """Answer requests until "end", or until the controller is gone."""
@@ -87,11 +111,14 @@ class ActivationSession:
                     self._answer({"ok": True})
                     return
                 self._answer(self._handle(request, held))
+                if not self._in_step:
+                    return
 
     def _handle(self, request: Json, held: ExitStack) -> Json:
         actions: Dict[object, Callable[[Json], Json]] = {
             "lock": lambda each: self._lock(each, held),
             "activate": self._activate,
+            "receive": self._receive,
             "restore": self._restore,
             "audit": self._audit,
         }
@@ -112,7 +139,21 @@ class ActivationSession:
             held.enter_context(deploy_lock(self._root, name=name, info=info, break_lock=bool(request["break"])))
         except LockTakenError as error:
             return {"ok": False, "taken": error.info}
-        return {"ok": True, "protocol": PROTOCOL, "agent": agent_folder() is not None}
+        served = Served.read(self._root)
+        state = {"release": served.release, "previous": served.previous}
+        return {"ok": True, "protocol": PROTOCOL, "agent": agent_folder() is not None, **state}
+
+    def _receive(self, request: Json) -> Json:
+        """Receive files, see toolkit.device.release.receiver; the caller ends the session unless the archive is whole."""
+        self._in_step, self._receives = False, True
+        try:
+            answer = answer_receive(self._root, request["layout"], str(request["keep"]), self._stdin)
+            self._in_step = "error" not in answer and is_at_end(self._stdin)
+        finally:
+            self._receives = False
+        if self._in_step:
+            self._archive_ended.set()
+        return answer
 
     def _activate(self, request: Json) -> Json:
         python, accelerator = str(request["python"]), str(request["accelerator"])
@@ -136,10 +177,10 @@ class ActivationSession:
         def check(context: Context) -> str:
             if step["waits_for_turn"]:
                 self._answer({"step": step["name"], "waits": True})
-                self._next()
+                self._next_verdict()
             result = _measured(measure, context)
             self._answer({"step": step["name"], "result": result})
-            verdict = self._next()
+            verdict = self._next_verdict()
             self.children.check()
             if verdict is None or not verdict.get("ok") or not result["ok"]:
                 error = (verdict or {}).get("error") or {"what": f"{step['name']} did not pass"}
@@ -168,15 +209,19 @@ class ActivationSession:
 
     def _next(self) -> Optional[Json]:
         """Return the next request; None when the controller is gone."""
-        line = self._requests.get()
-        if line is None:
+        request = self._requests.get()
+        if request is None:
             self._requests.put(None)  # it stays the end, however often it is asked for
+        return request
+
+    def _next_verdict(self) -> Optional[Json]:
+        """Return the next request in the midst of an activation; an archive cannot be received there."""
+        request = self._next()
+        if request is not None and request.get("do") == "receive":
+            self._in_step = False
+            self.hang_up()
             return None
-        try:
-            request = json.loads(line)
-        except (ValueError, RecursionError):
-            return {}
-        return request if isinstance(request, dict) else {}
+        return request
 
     def _answer(self, answer: Json) -> None:
         try:
@@ -184,6 +229,14 @@ class ActivationSession:
             self._stdout.flush()
         except OSError:  # the controller is gone; the end of stdin says so, too
             self.children.stop()
+
+
+def _parsed(line: bytes) -> Json:
+    try:
+        request = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return request if isinstance(request, dict) else {}
 
 
 def _measurement(step: Json) -> Callable[[Context], Json]:

@@ -35,17 +35,34 @@ def main(arguments: List[str]) -> int:
     stream = sys.stdin.buffer
     layout = json.loads(stream.readline())
     os.umask(0o022)
-    try:
-        if action == "survey":
+    if action == "survey":
+        try:
             answer = store.survey(root, layout)
-        else:
-            if arguments[2] != "all":
-                prune(root, int(arguments[2]), layout)
-            answer = receive(root, layout, iter_chunks(stream))
-    except OSError as error:
-        answer = {"ok": False, "error": error.strerror, "errno": error.errno, "where": error.filename or str(root)}
+        except OSError as error:
+            answer = _failure(root, error)
+    else:
+        answer = answer_receive(root, layout, arguments[2], stream)
     print(json.dumps(answer))
     return 0
+
+
+def answer_receive(root: Path, layout: Layout, keep: str, stream: IO[bytes]) -> Dict[str, Any]:
+    """Prune, unless `keep` is "all", then receive from a stream; return the result, or what the disk refused."""
+    try:
+        if keep != "all":
+            prune(root, int(keep), layout)
+        return receive(root, layout, iter_chunks(stream))
+    except OSError as error:
+        return _failure(root, error)
+
+
+def is_at_end(stream: IO[bytes]) -> bool:
+    """Return whether the archive ends here, after the first of the two empty blocks that `receive` stops at."""
+    return stream.read(_BLOCK) == bytes(_BLOCK)
+
+
+def _failure(root: Path, error: OSError) -> Dict[str, Any]:
+    return {"ok": False, "error": error.strerror, "errno": error.errno, "where": error.filename or str(root)}
 
 
 def receive(root: Path, layout: Layout, records: Chunks) -> Dict[str, Any]:
@@ -63,9 +80,13 @@ def receive(root: Path, layout: Layout, records: Chunks) -> Dict[str, Any]:
     lacking = {file["sha256"]: file for file in wrong if not store.is_intact(folder / file["sha256"], file)}
     reusable = store.find_chunks(folder, list(lacking.values()))
     arriving = [_IncomingFile(folder, file) for file in lacking.values()]
+    users: Dict[str, List[_IncomingFile]] = {}
+    for one in arriving:
+        for sha in one.lacks:
+            users.setdefault(sha, []).append(one)
     for sha, span in reusable.items():
-        _distribute(arriving, sha, store.read_span(span))
-    damaged = [sha for sha, content in records if not _accept(arriving, sha, content)]
+        _distribute(users, sha, store.read_span(span))
+    damaged = [sha for sha, content in records if not _accept(users, sha, content)]
     missing = {sha for one in arriving for sha in one.settle()}
     if not missing:
         _assemble(root, place, layout["files"], wrong)
@@ -127,9 +148,9 @@ class _IncomingFile:
 
     def __init__(self, folder: Path, file: File) -> None:
         self._file, self._final, self._part = file, folder / file["sha256"], store.partial_path(folder, file)
-        self._lacks: Dict[str, List[int]] = {}
+        self.lacks: Dict[str, List[int]] = {}
         for sha, offset, _ in store.chunks_of(file):
-            self._lacks.setdefault(sha, []).append(offset)
+            self.lacks.setdefault(sha, []).append(offset)
         handle = os.open(self._part, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             if file["size_bytes"]:
@@ -140,15 +161,18 @@ class _IncomingFile:
 
     def take(self, sha: str, content: bytes) -> None:
         """Write a chunk at each of its offsets in this file."""
-        for offset in self._lacks.pop(sha, ()):
-            with open(self._part, "r+b") as stream:
-                stream.seek(offset)
-                stream.write(content)
+        handle = os.open(self._part, os.O_WRONLY)
+        try:
+            for offset in self.lacks.pop(sha):
+                if os.pwrite(handle, content, offset) < len(content):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._part))
+        finally:
+            os.close(handle)
 
     def settle(self) -> List[str]:
         """Rename the file to its digest if it is complete; else return the missing chunks."""
-        if self._lacks:
-            return list(self._lacks)
+        if self.lacks:
+            return list(self.lacks)
         if store.sha256_file(self._part) != self._file["sha256"]:
             return [sha for sha, _, _ in store.chunks_of(self._file)]
         if self._file.get("chunks"):
@@ -160,16 +184,17 @@ class _IncomingFile:
         return []
 
 
-def _distribute(arriving: List[_IncomingFile], sha: str, content: bytes) -> None:
-    for one in arriving:
+def _distribute(users: Dict[str, List[_IncomingFile]], sha: str, content: bytes) -> None:
+    """Write a chunk to the files that lack it; others do not wait for it, or have it by now."""
+    for one in users.pop(sha, ()):
         one.take(sha, content)
 
 
-def _accept(arriving: List[_IncomingFile], sha: str, content: bytes) -> bool:
+def _accept(users: Dict[str, List[_IncomingFile]], sha: str, content: bytes) -> bool:
     """Write a chunk if it matches its digest; return whether it does."""
     right = hashlib.sha256(content).hexdigest() == sha
     if right:
-        _distribute(arriving, sha, content)
+        _distribute(users, sha, content)
     return right
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -26,6 +27,7 @@ from toolkit.fleet.ssh.shell import (
     lost_error,
     put_script,
     remote_command,
+    request_blocks,
     skip_to_begin,
     timeout_error,
 )
@@ -39,6 +41,11 @@ PATIENCE_S = 10.0
 """How long to wait for the end of a background command when something went wrong meanwhile."""
 MAX_CONNECTIONS = 4
 """Connections to one device, where its server allows one session on each (MaxSessions 1)."""
+LEAST_WINDOW_BYTES = 512 << 10
+LINK_BYTES_PER_S = 125e6
+"""The fastest link that a large input is to fill: gigabit Ethernet."""
+_MIN_RTT_OFFSET = 148
+"""Of `tcpi_min_rtt`, in microseconds, in Linux's struct tcp_info."""
 _RSA = ("rsa-sha2-512", "rsa-sha2-256", "ssh-rsa")
 
 
@@ -52,10 +59,15 @@ class SshShell:
         self._connections: list[Any] = []
         self._connect()
 
+    @property
+    def is_open(self) -> bool:
+        """See Shell."""
+        return bool(self._connections[0].is_connected)
+
     def run(self, command: Command, *, stdin: Input = b"", timeout: float | None = TIMEOUT_S) -> CommandResult:
         """See Shell."""
         with self._channel(command) as channel, _deadline(self.device, channel, timeout):
-            feeder = _Feeder(channel, stdin)
+            feeder = _Feeder(channel, stdin, _window_bytes(self._connections[0].transport))
             errors = _Reader(channel)
             output = b"".join(_read_all(channel.recv))
             errors.join()
@@ -101,10 +113,13 @@ class SshShell:
             errors = _Reader(channel)
             skip_to_begin(lines)
 
-            def ask(line: bytes, timeout: float) -> str:
+            window_bytes = _window_bytes(self._connections[0].transport)
+
+            def ask(request: Input, timeout: float) -> str:
                 with _deadline(self.device, channel, timeout):
-                    with suppress(OSError, EOFError):  # a command that has ended gives no answer
-                        channel.sendall(line + b"\n")
+                    for block in request_blocks(request):
+                        if not _send(channel, block, window_bytes):
+                            break  # a command that has ended gives no answer
                     answer = lines.readline()
                 if not answer:
                     self._raise_if_lost(-1)
@@ -213,6 +228,43 @@ def _transport(host_key_kinds: tuple[str, ...], *values: Any, **named: Any) -> p
     return transport
 
 
+def _window_bytes(transport: paramiko.Transport) -> int | None:
+    """Return how many bytes may be on their way to a command; None for as many as the server allows.
+
+    OpenSSH's server allows 2 MiB and holds what the command has not read yet in a buffer, which it copies whenever it grows:
+    more work than deciphering. What a link carries within a round trip keeps that buffer small and the link busy. Only its
+    server is known to ask for more after 96 KiB; others may wait until a large part of their window is used.
+    """
+    round_trip_s = _round_trip_s(transport.sock)
+    if round_trip_s is None or not transport.remote_version.startswith("SSH-2.0-OpenSSH"):
+        return None
+    return max(LEAST_WINDOW_BYTES, int(round_trip_s * LINK_BYTES_PER_S))
+
+
+def _round_trip_s(connected: object) -> float | None:
+    """Return the shortest round trip to the server; None if it is not known, as through a proxy command."""
+    if not isinstance(connected, socket.socket) or not hasattr(socket, "TCP_INFO"):
+        return None
+    end = _MIN_RTT_OFFSET + 4
+    try:
+        info = connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, end)
+    except OSError:
+        return None
+    return struct.unpack_from("=I", info, _MIN_RTT_OFFSET)[0] / 1e6 if len(info) == end else None
+
+
+def _send(channel: paramiko.Channel, block: bytes, window_bytes: int | None) -> bool:
+    """Send a block of a command's input; return False if the command or the connection has ended."""
+    try:
+        channel.sendall(block)
+    except (OSError, EOFError):  # the latter when the whole connection is gone
+        return False
+    if window_bytes is not None:
+        with channel.lock:  # the window is known once the server has taken something
+            channel.out_window_size = min(channel.out_window_size, window_bytes)
+    return True
+
+
 def _send_at_once(connected: object) -> None:
     """Send small messages without waiting for the acknowledgment of earlier ones, which may take 40 ms."""
     if isinstance(connected, socket.socket):
@@ -284,9 +336,9 @@ def _deadline(device: Device, channel: paramiko.Channel, timeout: float | None) 
 class _Feeder(threading.Thread):
     """Sends a command's stdin while its output is received; a command that has ended needs no more."""
 
-    def __init__(self, channel: paramiko.Channel, content: Input) -> None:
+    def __init__(self, channel: paramiko.Channel, content: Input, window_bytes: int | None) -> None:
         super().__init__(daemon=True)
-        self._channel, self._content = channel, content
+        self._channel, self._content, self._window_bytes = channel, content, window_bytes
         self._error: Exception | None = None
         self.start()
 
@@ -294,9 +346,7 @@ class _Feeder(threading.Thread):
         """Send all of it, then the end."""
         content = iter_blocks(self._content)
         while (block := self._next(content)) is not None:
-            try:
-                self._channel.sendall(block)
-            except (OSError, EOFError):  # the latter when the whole connection is gone
+            if not _send(self._channel, block, self._window_bytes):
                 return
         with suppress(OSError, EOFError):
             self._channel.shutdown_write()

@@ -35,6 +35,7 @@ from toolkit.fleet.ssh.shell import (
     lost_error,
     put_script,
     remote_command,
+    request_blocks,
     skip_to_begin,
     timeout_error,
 )
@@ -71,6 +72,11 @@ class OpenSshShell:
     def transport(self) -> str:
         """See Shell."""
         return f"openssh: {self._reason}" if self._reason else "openssh"
+
+    @property
+    def is_open(self) -> bool:
+        """See Shell."""
+        return self._master.poll() is None
 
     def run(self, command: Command, *, stdin: Input = b"", timeout: float | None = TIMEOUT_S) -> CommandResult:
         """See Shell."""
@@ -127,10 +133,10 @@ class OpenSshShell:
             requests, answers, errors = process.stdin, process.stdout, _Reader(process)
             skip_to_begin(answers)
 
-            def ask(line: bytes, timeout: float) -> str:
+            def ask(request: Input, timeout: float) -> str:
                 with _deadline(self.device, process, timeout):
-                    with suppress(OSError):  # a command that has ended gives no answer
-                        requests.write(line + b"\n")
+                    with suppress(BrokenPipeError):  # a command that has ended gives no answer
+                        requests.writelines(request_blocks(request))
                         requests.flush()
                     answer = answers.readline()
                 if not answer:

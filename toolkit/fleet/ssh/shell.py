@@ -28,13 +28,14 @@ Command = Sequence[str] | str
 Input = bytes | Iterable[bytes]
 """What a command reads from stdin: all at once, or block by block."""
 
-Ask = Callable[[bytes, float], str]
-"""Sends a line and returns the line of the answer, within a number of seconds."""
+Ask = Callable[[Input, float], str]
+"""Sends a line, or blocks as they are, and returns the line of the answer, within a number of seconds."""
 
 TIMEOUT_S = 120.0
 GRACE_S = 5.0
 """How long a command may take to end once its input has ended."""
-BLOCK_BYTES = 1 << 16
+BLOCK_BYTES = 2 * (32 * 1024 - 64)
+"""As many as fill two packets of SSH, as fabric makes them (RFC 4253, section 6.1)."""
 BEGIN = "toolkit-output-begins"
 """The line after which a remote command's own output begins; a login shell's start-up files may print before it."""
 
@@ -87,6 +88,10 @@ class Shell(Protocol):
     @property
     def transport(self) -> str:
         """How the device is reached, and why that way, for `toolkit fleet probe`."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the connection is open, as far as this side knows."""
 
     def run(self, command: Command, *, stdin: Input = b"", timeout: float | None = TIMEOUT_S) -> CommandResult:
         """Run a command to its end; `timeout` in seconds, None for no limit."""
@@ -156,6 +161,11 @@ def put_script(remote: str) -> str:
     return f"cat > {part} && mv -f {part} {final}"
 
 
+def request_blocks(request: Input) -> Iterable[bytes]:
+    """Return the blocks of a request: bytes are a line, and get its end."""
+    return (request + b"\n",) if isinstance(request, bytes) else request
+
+
 def iter_blocks(content: Input | Path) -> Iterator[bytes]:
     """Yield the content in blocks."""
     if isinstance(content, Path):
@@ -171,6 +181,7 @@ class LocalShell:
     """This machine as a device. Commands start in the device's root."""
 
     transport = "local"
+    is_open = True
 
     def __init__(self, device: Device) -> None:
         self.device = device
@@ -216,10 +227,10 @@ class LocalShell:
             assert process.stdout is not None  # noqa: S101 - see above
             requests, answers = process.stdin, process.stdout
 
-            def ask(line: bytes, timeout: float) -> str:
+            def ask(request: Input, timeout: float) -> str:
                 del timeout
                 with suppress(BrokenPipeError):  # a command that has ended gives no answer
-                    requests.write(line + b"\n")
+                    requests.writelines(request_blocks(request))
                     requests.flush()
                 if answer := answers.readline():
                     return decode(answer)

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import errno
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from toolkit import hashing
@@ -58,6 +59,10 @@ class TransferOptions:
     """Older releases to keep besides the current and the previous one; None keeps all."""
 
 
+Receive = Callable[[Mapping[str, Any], str, Iterable[bytes], float], dict[str, Any]]
+"""Sends a layout, how many releases to keep, and an archive of chunks; returns the device's answer within a number of seconds."""
+
+
 def stage(
     shell: Shell,
     device: Device,
@@ -65,10 +70,12 @@ def stage(
     destination: str,
     known: RemoteState | None = None,
     transfer: TransferOptions | None = None,
+    receive: Receive | None = None,
 ) -> int:
     """Make ROOT/<destination> hold exactly the tree, and return how many bytes had to be sent.
 
-    `known` is what `survey` has just found, if the caller has asked already. Nothing is sent if all is there.
+    `known` is what `survey` has just found, if the caller has asked already. Nothing is sent if all is there. `receive` is
+    that of a session that is open already; by default, a receiver is started.
 
     Raises:
         FleetError: no room (before anything is sent), damaged in transit (names the files), or unreachable.
@@ -80,7 +87,7 @@ def stage(
     chunks = missing_chunks(tree, known)
     sent = 0
     for _ in range(_ROUNDS):
-        answer = _receive(shell, device, tree, destination, chunks, transfer or TransferOptions())
+        answer = _send(receive or _receiver(shell, device), device, tree, destination, chunks, transfer)
         sent += sum(chunk.size_bytes for chunk in chunks)
         if answer["ok"]:
             return sent
@@ -99,38 +106,44 @@ def read_remote_state(shell: Shell, device: Device, tree: FileTree, destination:
     if "whole" in lines:
         survey = {"intact": [file.path for file in tree.files]}
     elif "python" in lines and "bare" not in lines:  # without a Python, the probe says so
-        survey = _ask(shell, device, ("survey", device.root), [_layout_line(tree, place)])
+        described = json.dumps(layout(tree, place)).encode() + b"\n"
+        survey = _checked(device, _ask(shell, device, ("survey", device.root), [described]))
     return parse_remote_state(output, survey)
-
-
-def _layout_line(tree: FileTree, place: str) -> bytes:
-    return json.dumps(layout(tree, place)).encode() + b"\n"
 
 
 def _place(device: Device, destination: str) -> str:
     return destination if destination.startswith("/") else f"{device.root}/{destination}"
 
 
-def _receive(
-    shell: Shell,
+def _send(
+    receive: Receive,
     device: Device,
     tree: FileTree,
     destination: str,
     chunks: tuple[Chunk, ...],
-    transfer: TransferOptions,
+    transfer: TransferOptions | None,
 ) -> dict[str, Any]:
-    """Send the chunks and let the device assemble the destination."""
+    """Send the chunks and let the device assemble the destination.
+
+    Raises:
+        FleetError: its disk takes no more, or its Python does not work.
+    """
+    transfer = transfer or TransferOptions()
     size_bytes = sum(chunk.size_bytes for chunk in chunks)
     slowest = _SLOWEST_BYTES_PER_S if transfer.bandwidth is None else transfer.bandwidth.bytes_per_s / 64
     keep = "all" if transfer.keep is None else str(transfer.keep)
-    argv = ("receive", device.root, keep)
-    stdin = _all_of([_layout_line(tree, _place(device, destination))], tar_stream(chunks, transfer.bandwidth))
-    return _ask(shell, device, argv, stdin, _TIMEOUT_S + size_bytes / slowest)
+    described, archive = layout(tree, _place(device, destination)), tar_stream(chunks, transfer.bandwidth)
+    return _checked(device, receive(described, keep, archive, _TIMEOUT_S + size_bytes / slowest))
 
 
-def _all_of(*parts: Iterable[bytes]) -> Iterator[bytes]:
-    for part in parts:
-        yield from part
+def _receiver(shell: Shell, device: Device) -> Receive:
+    """Return what starts a receiver for one archive."""
+
+    def receive(described: Mapping[str, Any], keep: str, archive: Iterable[bytes], timeout: float) -> dict[str, Any]:
+        first = json.dumps(described).encode() + b"\n"
+        return _ask(shell, device, ("receive", device.root, keep), chain([first], archive), timeout)
+
+    return receive
 
 
 def _ask(
@@ -139,13 +152,22 @@ def _ask(
     """Return the device code's answer, one line of JSON.
 
     Raises:
-        FleetError: its disk takes no more, or its Python does not work.
+        FleetError: its Python does not work.
     """
-    result = shell.run(receiver(device, *argv), stdin=_all_of([program(RECEIVER)], stdin), timeout=timeout)
+    result = shell.run(receiver(device, *argv), stdin=chain([program(RECEIVER)], stdin), timeout=timeout)
     answer: dict[str, Any] = json.loads(result.check(device, "receiving files").stdout)
+    return answer
+
+
+def _checked(device: Device, answer: dict[str, Any]) -> dict[str, Any]:
+    """Return the answer.
+
+    Raises:
+        FleetError: its disk takes no more.
+    """
     if "error" in answer:
-        what = f"cannot write {answer['where']}: {answer['error']}"
-        raise FleetError(what, where=device.name, remedy=_REMEDIES.get(answer["errno"], "see dmesg there"))
+        what = f"cannot write {answer.get('where')}: {answer['error']}"
+        raise FleetError(what, where=device.name, remedy=_REMEDIES.get(answer.get("errno", 0), "see dmesg there"))
     return answer
 
 

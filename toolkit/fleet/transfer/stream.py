@@ -57,14 +57,24 @@ def tar_stream(chunks: Iterable[Chunk], rate_limit: RateLimit | None = None) -> 
         FleetError: a file has changed since its digest was taken.
     """
     for block in _blocks(chunks):
-        for start in range(0, len(block), BLOCK_BYTES):
-            part = block[start : start + BLOCK_BYTES]
-            if rate_limit is not None:
-                rate_limit.take(len(part))
-            yield part
+        if rate_limit is not None:
+            rate_limit.take(len(block))
+        yield block
 
 
 def _blocks(chunks: Iterable[Chunk]) -> Iterator[bytes]:
+    """Yield the archive in blocks of BLOCK_BYTES, the last one smaller: many small files fill one."""
+    waiting = bytearray()
+    for member in _members(chunks):
+        waiting += member
+        whole = len(waiting) // BLOCK_BYTES * BLOCK_BYTES
+        for start in range(0, whole, BLOCK_BYTES):
+            yield bytes(waiting[start : start + BLOCK_BYTES])
+        del waiting[:whole]
+    yield bytes(waiting)
+
+
+def _members(chunks: Iterable[Chunk]) -> Iterator[bytes]:
     for chunk in chunks:
         content, suffix = compress(chunk)
         yield tar_member(chunk.sha256 + suffix, content)
