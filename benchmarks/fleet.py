@@ -7,17 +7,12 @@ end, its children's processor time counted, those that leave it as well.
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
 import os
-import resource
-import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +31,8 @@ METHOD = (
     "{size:.1f} MB bundle and the device code, verification of every byte there, lock, switch and audit. There are no "
     "golden images, and every probe is answered with the facts of one real probe, because no fleet has this machine's "
     "processor. Theirs: ansible.builtin.copy of one file of the same size, with pipelining and persistent "
-    "connections. Processor time is that of the controller and its child processes, without the server. unchanged: "
+    "connections. cpu: processor time of the controller and its child processes, without the servers, because a fleet "
+    "shares no cores with its controller. unchanged: "
     "the same rollout again; bytes are those on the wire in both directions, including the handshake. head: another "
     "bundle with the same backbone and images. memory: the peak of the process. simulated: {simulated:,} devices in "
     "memory, planned and run by the same code; each command takes 20 to 60 ms; of twenty devices one is unreachable, "
@@ -46,8 +42,6 @@ METHOD = (
     "fast as Ansible's copy here."
 )
 ANSIBLE, SSH, OURS = "Ansible's copy", "ssh alone", "toolkit deploy"
-_SUBREAPER = 36
-"""PR_SET_CHILD_SUBREAPER: what a child leaves behind becomes ours, so that its processor time is counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,26 +55,13 @@ class Cost:
 
 def timed(argv: Sequence[str], environment: dict[str, str] | None = None) -> Cost:
     """Run it to its end, and what it left behind as well."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    start = time.monotonic()
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, env=environment)
-    seconds = time.monotonic() - start
-    _bury()
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    program = [sys.executable, str(HERE / "fleet_cost.py"), *argv]
+    done = subprocess.run(program, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         raise SystemExit(f"{' '.join(argv[:5])}: {done.stdout[-2000:]} {done.stderr[-2000:]}")
-    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Cost(seconds, cpu_s, json.loads(done.stdout) if done.stdout.startswith("{") else {})
-
-
-def _bury() -> None:
-    """End the children that are left, Ansible's persistent connections, and wait for them; not the server."""
-    own = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    for pid in map(int, own):
-        with suppress(OSError):
-            if b"sshd" not in Path(f"/proc/{pid}/cmdline").read_bytes():
-                os.kill(pid, signal.SIGTERM)
-                os.waitpid(pid, 0)
+    cost = json.loads(done.stdout)
+    output = cost["stdout"]
+    return Cost(cost["seconds"], cost["cpu_s"], json.loads(output) if output.startswith("{") else {})
 
 
 def ours(ground: Ground, bundle: Path, count: int, forks: int) -> Cost:
@@ -138,7 +119,7 @@ def measure(ground: Ground, sizes: Sequence[int], forks: int) -> tuple[list[Scor
     wire = (again.result["sent"] + again.result["received"]) / most
     return [
         Score("fleet.time", other.seconds / own.seconds, 4, f"{own.seconds:.1f} s", f"{other.seconds:.1f} s"),
-        Score("fleet.cpu", other.cpu_s / own.cpu_s, 2, f"{own.cpu_s:.1f} s", f"{other.cpu_s:.1f} s"),
+        Score("fleet.cpu", other.cpu_s / own.cpu_s, 6, f"{own.cpu_s:.1f} s", f"{other.cpu_s:.1f} s"),
         Score("fleet.unchanged-bytes", 10_000 / wire, 1, f"{wire:,.0f} B a device", "10,000 B"),
         _limit("fleet.unchanged-cpu", again.cpu_s / most, 0.1, "s a device"),
         _limit("fleet.head", retrained.result["sent"] / most / size, 0.15, "of the bundle's bytes"),
@@ -165,7 +146,6 @@ def main() -> int:
     parser.add_argument("--forks", type=int, default=16)
     parser.add_argument("--no-keep", action="store_true", help="print, and leave the docs alone")
     options = parser.parse_args()
-    ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
     sizes = sorted({size for size in (10, 30, 100) if size < options.devices} | {options.devices})
     shelf = "/dev/shm" if Path("/dev/shm").is_dir() else None
     with tempfile.TemporaryDirectory(prefix="bench-fleet-", dir=shelf) as folder:
