@@ -6,12 +6,15 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+from toolkit import fleet
 from toolkit.artifacts.fleet import Deployment, Device
 from toolkit.deploy import (
     REQUIRED_GATES,
@@ -387,3 +390,21 @@ def test_gates_from_config_leaves_out_what_is_not_asked_for(workspace: Workspace
         assert [gate.name for gate in gates_from_config(DeployConfig(), store)] == ["verify", "golden", "healthy"]
         table = DeployConfig(min_speed=0.5, health_s=0, hooks=Path("hooks"))
         assert [gate.name for gate in gates_from_config(table, store)] == ["verify", "golden", "speed"]
+
+
+def test_deploy_logs_in_to_each_device_once(
+    devices: tuple[Device, ...], bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect, logins = fleet.connect, list[str]()
+
+    @contextmanager
+    def counted(device: Device) -> Iterator[Any]:
+        logins.append(device.name)
+        with connect(device) as shell:
+            yield shell
+
+    monkeypatch.setattr(fleet, "connect", counted)
+    assert not deploy(bundle, devices).failed
+    names = sorted(device.name for device in devices)
+    logins.remove(names[0])  # the rollout's own lock is held on the first
+    assert sorted(logins) == names

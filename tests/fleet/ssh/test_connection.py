@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import asyncssh
 import pytest
@@ -18,7 +19,7 @@ import pytest
 from toolkit.artifacts.fleet import Device
 from toolkit.errors import FleetError
 from toolkit.fleet import LocalShell, Shell, connect
-from toolkit.fleet.ssh.fabric_shell import SshShell
+from toolkit.fleet.ssh.fabric_shell import LEAST_WINDOW_BYTES, SshShell, _window_bytes
 
 
 @pytest.fixture(params=["ssh", "openssh", "local"])
@@ -188,3 +189,39 @@ def _wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
 def test_local_shell_starts_in_the_devices_root_when_it_is_there(local_device: Device) -> None:
     Path(local_device.root).mkdir(parents=True)
     assert LocalShell(local_device).run(["pwd"]).stdout.strip() == local_device.root
+
+
+@pytest.mark.parametrize(
+    ("server", "expected"), [("SSH-2.0-OpenSSH_10.0", LEAST_WINDOW_BYTES), ("SSH-2.0-AsyncSSH_2.21.0", None)]
+)
+def test_only_opensshs_server_is_sent_less_than_its_window(server: str, expected: int | None) -> None:
+    """Others may ask for more only after a large part of what they allow, and would wait forever."""
+    with socket.create_server(("127.0.0.1", 0)) as listening, socket.create_connection(listening.getsockname()) as near:
+        assert _window_bytes(cast("Any", SimpleNamespace(sock=near, remote_version=server))) == expected
+
+
+def test_window_is_the_servers_where_the_round_trip_is_not_known() -> None:
+    near, far = socket.socketpair()
+    with near, far:
+        for connected in (near, object()):
+            through = SimpleNamespace(sock=connected, remote_version="SSH-2.0-OpenSSH_10.0")
+            assert _window_bytes(cast("Any", through)) is None
+
+
+def test_converse_sends_blocks_between_lines(shell: Shell) -> None:
+    content = os.urandom(5 << 20)
+    blocks = [b"3\n", *(content[start : start + 100_000] for start in range(0, len(content), 100_000))]
+    script = f"read a; echo got $a; read b; head -c {len(content)} | sha256sum; read c; echo got $c"
+    with shell.converse(["/bin/bash", "-c", script]) as ask:
+        assert ask(b"1", 60) == "got 1\n"
+        assert ask(blocks, 60).split()[0] == hashlib.sha256(content).hexdigest()
+        assert ask(b"2", 60) == "got 2\n"
+
+
+def test_converse_raises_the_callers_error_when_its_blocks_fail(shell: Shell) -> None:
+    def broken() -> Iterator[bytes]:
+        yield b"half"
+        raise OSError("the disk here is gone")
+
+    with pytest.raises(OSError, match="the disk here is gone"), shell.converse("cat; sleep 20") as ask:
+        ask(broken(), 60)

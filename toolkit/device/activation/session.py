@@ -80,7 +80,7 @@ class ActivationSession:
             request = _parsed(line)
             self._requests.put(request)
             if request.get("do") == "end":
-                self._requests.put(None)
+                self.hang_up()
                 return  # a thread that waits for input keeps Python from ending well
             if request.get("do") == "receive":
                 self._archive_ended.wait()
