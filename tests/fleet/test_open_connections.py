@@ -35,7 +35,7 @@ def shells(monkeypatch: pytest.MonkeyPatch) -> list[SimpleNamespace]:
     return connected
 
 
-def test_connection_that_is_left_open_is_used_again_and_then_closed(shells: list[SimpleNamespace]) -> None:
+def test_open_connection_is_used_again_and_then_closed(shells: list[SimpleNamespace]) -> None:
     connections = OpenConnections(2)
     with connections.connect(PI, leave_open=True) as first:
         pass

@@ -194,13 +194,13 @@ def test_local_shell_starts_in_the_devices_root_when_it_is_there(local_device: D
 @pytest.mark.parametrize(
     ("server", "expected"), [("SSH-2.0-OpenSSH_10.0", LEAST_WINDOW_BYTES), ("SSH-2.0-AsyncSSH_2.21.0", None)]
 )
-def test_only_opensshs_server_is_sent_less_than_its_window(server: str, expected: int | None) -> None:
+def test_window_is_limited_for_openssh_alone(server: str, expected: int | None) -> None:
     """Others may ask for more only after a large part of what they allow, and would wait forever."""
     with socket.create_server(("127.0.0.1", 0)) as listening, socket.create_connection(listening.getsockname()) as near:
         assert _window_bytes(cast("Any", SimpleNamespace(sock=near, remote_version=server))) == expected
 
 
-def test_window_is_the_servers_where_the_round_trip_is_not_known() -> None:
+def test_window_is_the_servers_without_a_round_trip() -> None:
     near, far = socket.socketpair()
     with near, far:
         for connected in (near, object()):
