@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 import subprocess
 import threading
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
@@ -12,7 +13,7 @@ from typing import ClassVar
 import pytest
 
 from toolkit.device.errors import DeviceError
-from toolkit.device.release.oci_registry import Registry, oci_digest
+from toolkit.device.release.oci_registry import CONNECTIONS, Registry, oci_digest
 
 
 class _Nothing(BaseHTTPRequestHandler):
@@ -30,7 +31,10 @@ class _Blobs(BaseHTTPRequestHandler):
     contents: ClassVar = {oci_digest(str(number).encode()): str(number).encode() for number in range(1000)}
 
     def do_GET(self) -> None:
-        content = self.contents[self.path.rpartition("/")[2]]
+        content = self.contents.get(self.path.rpartition("/")[2])
+        if content is None:
+            self.send_error(404)
+            return
         self.send_response(200)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
@@ -75,22 +79,24 @@ def own_certificate(folder: Path) -> Path:
     return file
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("kept_open", "handshakes"), [(True, 1), (False, 113)])
-def test_a_first_pull_shakes_hands_once(
-    kept_open: bool, handshakes: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """As many requests as a first pull of MobileNetV2 makes; with connections that are closed after each, for comparison."""
+@pytest.fixture
+def handshakes() -> list[str]:
+    """The TLS version of each handshake."""
+    return []
+
+
+@pytest.fixture
+def registry(handshakes: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Registry]:
+    """A registry that speaks TLS."""
     certificate = own_certificate(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Blobs)
-    done: list[str] = []
 
     class Counting(ssl.SSLSocket):
         def do_handshake(self, block: bool = False) -> None:
             super().do_handshake(block)
-            done.append(self.version() or "")
+            handshakes.append(self.version() or "")
 
     context.sslsocket_class = Counting
     server.socket = context.wrap_socket(server.socket, server_side=True)
@@ -98,15 +104,51 @@ def test_a_first_pull_shakes_hands_once(
     monkeypatch.setattr("toolkit.device.release.oci_registry._LOOPBACK", ())
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     registry = Registry(f"127.0.0.1:{server.server_port}", "vision", "stable", "", False, ())
+    yield registry
+    registry.close()
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kept_open", "expected"), [(True, 1), (False, 113)])
+def test_a_first_pull_shakes_hands_once(
+    registry: Registry, handshakes: list[str], kept_open: bool, expected: int
+) -> None:
+    """As many requests as a first pull of MobileNetV2 makes; with connections that are closed after each, for comparison."""
     for number in range(113):
         content = str(number).encode()
         assert registry.blob(oci_digest(content)) == content
         if not kept_open:
             registry.close()
-    registry.close()
-    server.shutdown()
-    server.server_close()
-    assert len(done) == handshakes
+    assert len(handshakes) == expected
+
+
+@pytest.mark.parametrize(("count", "connections"), [(1, 1), (7, 1), (8, 2), (113, CONNECTIONS)])
+def test_many_blobs_are_fetched_over_several_connections(
+    registry: Registry, handshakes: list[str], count: int, connections: int
+) -> None:
+    expected = {oci_digest(str(number).encode()): str(number).encode() for number in range(count)}
+    fetched: dict[str, bytes] = {}
+    registry.fetch_blobs([*expected, *expected], fetched.__setitem__)
+    assert fetched == expected
+    assert len(handshakes) <= connections
+
+
+def test_blob_that_cannot_be_had_ends_the_others(registry: Registry) -> None:
+    numbers = [oci_digest(str(number).encode()) for number in range(1000)]
+    fetched: dict[str, bytes] = {}
+    with pytest.raises(DeviceError, match="does not exist"):
+        registry.fetch_blobs([oci_digest(b"another"), *numbers], fetched.__setitem__)
+    assert len(fetched) < len(numbers)
+
+
+def test_disk_that_takes_no_blob_ends_the_others(registry: Registry) -> None:
+    def full(digest: str, content: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        registry.fetch_blobs([oci_digest(str(number).encode()) for number in range(100)], full)
 
 
 def test_untrusted_certificate_is_named_with_the_way_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

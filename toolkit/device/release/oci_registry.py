@@ -13,17 +13,23 @@ import http.client
 import json
 import re
 import ssl
+import threading
 import time
 import urllib.parse
 import urllib.request
+from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Collection, Dict, List, Optional, Tuple
+from typing import Any, Callable, Collection, Deque, Dict, Iterable, List, Optional, Tuple
 
 from ..errors import DeviceEnvironmentError, DeviceError
 from .http_client import Answer, Credentials, HttpClient, origin_of
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+CONNECTIONS = 8
+"""How many blobs are fetched at once: a small one takes little more than the way to the registry and back."""
+BLOBS_PER_CONNECTION = 4
+"""For fewer, another connection does not pay: a TLS handshake takes as long as two to three blobs."""
 TRIES = 3
 MAX_LAYERS = 200_000
 _PAUSE_S = 1.0
@@ -98,6 +104,43 @@ class Registry:
             )
         return content
 
+    def fetch_blobs(self, digests: Iterable[str], take: Callable[[str, bytes], None]) -> None:
+        """Fetch blobs, many of them over several connections; `take` gets each, in the thread that fetched it.
+
+        Raises:
+            DeviceError: see `blob`; no further one is begun.
+            Exception: what `take` raises.
+        """
+        waiting: Deque[str] = deque(dict.fromkeys(digests))
+        errors: List[Exception] = []
+
+        def work() -> None:
+            while not errors:
+                try:
+                    digest = waiting.popleft()
+                except IndexError:
+                    return
+                try:
+                    take(digest, self.blob(digest))
+                except Exception as error:  # noqa: BLE001 - raised again by the thread that waits
+                    errors.append(error)
+
+        def work_apart() -> None:
+            try:
+                work()
+            finally:
+                self.close()
+
+        further = min(CONNECTIONS, len(waiting) // BLOBS_PER_CONNECTION) - 1
+        threads = [threading.Thread(target=work_apart, daemon=True) for _ in range(further)]
+        for thread in threads:
+            thread.start()
+        work()
+        for thread in threads:
+            thread.join()
+        if errors:
+            raise errors[0]
+
     def put_blob(self, content: bytes) -> Dict[str, Any]:
         """Store a blob; return its descriptor without a media type.
 
@@ -153,12 +196,12 @@ class Registry:
 
     def _authorized(self, method: str, path: str, body: Optional[bytes], headers: Dict[str, str]) -> Answer:
         """Send a request and return the response; if the registry requires a login, log in and retry once."""
-        url = urllib.parse.urljoin(self.base_url, path)
-        answer = self._client.request(method, url, body, headers, next(iter(self._authorization), None))
+        url, sent = urllib.parse.urljoin(self.base_url, path), next(iter(self._authorization), None)
+        answer = self._client.request(method, url, body, headers, sent)
         if answer.status != 401 or origin_of(url) != origin_of(self.base_url):
             return answer
         login = self._login(answer.headers.get("www-authenticate", ""))
-        if login is None or login in self._authorization:
+        if login is None or login == sent:
             return answer
         self._authorization[:] = [login]
         return self._client.request(method, url, body, headers, login)

@@ -57,14 +57,14 @@ def pull(
     """
     identity = identify(name, labels)
     manifest = registry.manifest()
-    descriptor = _fetch_descriptor(registry, manifest, root, options.accelerator)
+    descriptor = fetch_descriptor(registry, manifest, root, options.accelerator)
     refusal = None if again else _earlier_refusal(root, descriptor)
     if refusal is not None:
         result = {"ok": False, "outcome": "refused", **descriptor.to_json()}
         return {**result, "message": refusal}
 
     def fetch(missing: Set[str]) -> Chunks:
-        return _stored_chunks(incoming, _download(registry, manifest, missing, incoming))
+        return _stored_chunks(incoming, download_chunks(registry, manifest, missing, incoming))
 
     with _incoming_folder(root) as incoming:
         try:
@@ -97,21 +97,26 @@ def _incoming_folder(root: Path) -> Iterator[Path]:
         raise DeviceError("another pull is running", where=str(folder), remedy="wait for it to end") from None
 
 
-def _download(registry: Registry, manifest: Dict[str, Any], missing: Set[str], folder: Path) -> List[str]:
+def download_chunks(registry: Registry, manifest: Dict[str, Any], missing: Set[str], folder: Path) -> List[str]:
     """Fetch chunks into the folder; return the digests of those present, each verified."""
     present = {path.name for path in folder.iterdir() if path.name in missing}
     for stale in folder.iterdir():
         if stale.name not in missing:
             stale.unlink()
+    lacking: Dict[str, Tuple[str, str]] = {}
     for layer in manifest["layers"]:
         sha = _annotation(layer, SHA256) or layer["digest"].partition(":")[2]
-        if layer.get("mediaType") not in {CHUNK, CHUNK_ZLIB} or sha not in missing or sha in present:
-            continue
-        form = "z" if layer["mediaType"] == CHUNK_ZLIB else ""
-        content = decompress(registry.blob(layer["digest"]), form)
-        if hashlib.sha256(content).hexdigest() == sha:
-            (folder / sha).write_bytes(content)
+        if layer.get("mediaType") in {CHUNK, CHUNK_ZLIB} and sha in missing and sha not in present:
+            lacking[layer["digest"]] = (sha, "z" if layer["mediaType"] == CHUNK_ZLIB else "")
+
+    def store(digest: str, content: bytes) -> None:
+        sha, form = lacking[digest]
+        chunk = decompress(content, form)
+        if hashlib.sha256(chunk).hexdigest() == sha:
+            (folder / sha).write_bytes(chunk)
             present.add(sha)
+
+    registry.fetch_blobs(lacking, store)
     return sorted(present)
 
 
@@ -120,7 +125,12 @@ def _stored_chunks(folder: Path, names: List[str]) -> Iterator[Tuple[str, bytes]
         yield name, (folder / name).read_bytes()
 
 
-def _fetch_descriptor(registry: Registry, manifest: Dict[str, Any], root: Path, accelerator: str) -> ReleaseDescriptor:
+def fetch_descriptor(registry: Registry, manifest: Dict[str, Any], root: Path, accelerator: str) -> ReleaseDescriptor:
+    """Return the descriptor of the release that this device takes.
+
+    Raises:
+        DeviceError: its documents cannot be fetched, are too large or contradict each other.
+    """
     titles = {_annotation(layer, TITLE): layer["digest"] for layer in manifest["layers"]}
 
     def read(names: Collection[str], folder: str) -> Dict[str, bytes]:
