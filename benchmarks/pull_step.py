@@ -27,8 +27,8 @@ def main(channel: str, folder: str, digest: str = "") -> int:
     else:
         manifest = registry.manifest()
         descriptor = fetch_descriptor(registry, manifest, place, "CPU")
-        wanted = {sha for file in descriptor.layout["files"] for sha, _, _ in store.chunks_of(file)}
-        if set(download_chunks(registry, manifest, wanted, place)) != wanted:
+        digests = {sha for file in descriptor.layout["files"] for sha, _, _ in store.chunks_of(file)}
+        if set(download_chunks(registry, manifest, digests, place)) != digests:
             sys.exit("chunks are missing")
         size_bytes = sum(layer["size"] for layer in manifest["layers"])
     print(json.dumps({"seconds": time.perf_counter() - started, "bytes": size_bytes}))
