@@ -24,6 +24,7 @@ from .cohort import identify
 from .descriptor import MAX_BYTES, ReleaseDescriptor, load_descriptor
 from .oci_registry import MANIFEST, Registry
 from .receiver import Chunks, decompress
+from .store import sha256_file
 
 TITLE = "org.opencontainers.image.title"
 CHUNK = "application/vnd.edge-vision-toolkit.chunk.v1"
@@ -98,25 +99,27 @@ def _incoming_folder(root: Path) -> Iterator[Path]:
 
 
 def download_chunks(registry: Registry, manifest: Dict[str, Any], missing: Set[str], folder: Path) -> List[str]:
-    """Fetch chunks into the folder; return the digests of those present, each verified."""
-    present = {path.name for path in folder.iterdir() if path.name in missing}
-    for stale in folder.iterdir():
-        if stale.name not in missing:
-            stale.unlink()
+    """Fetch chunks into the folder, which may have some already; return the digests of those present, each verified."""
+    present: Set[str] = set()
+    for path in folder.iterdir():
+        if path.name in missing and sha256_file(path) == path.name:
+            present.add(path.name)
+        else:  # of another release, or cut off by a power failure
+            path.unlink()
     lacking: Dict[str, Tuple[str, str]] = {}
     for layer in manifest["layers"]:
         sha = _annotation(layer, SHA256) or layer["digest"].partition(":")[2]
         if layer.get("mediaType") in {CHUNK, CHUNK_ZLIB} and sha in missing and sha not in present:
             lacking[layer["digest"]] = (sha, "z" if layer["mediaType"] == CHUNK_ZLIB else "")
 
-    def store(digest: str, content: bytes) -> None:
+    def save(digest: str, content: bytes) -> None:
         sha, form = lacking[digest]
         chunk = decompress(content, form)
         if hashlib.sha256(chunk).hexdigest() == sha:
             (folder / sha).write_bytes(chunk)
             present.add(sha)
 
-    registry.fetch_blobs(lacking, store)
+    registry.fetch_blobs(lacking, save)
     return sorted(present)
 
 
