@@ -11,8 +11,8 @@ from toolkit import fleet
 from toolkit.artifacts.fleet import Device
 from toolkit.fleet import Shell, cancellation
 
-MOST_OPEN = 300
-"""More connections than this are not left open: each takes a thread and a file descriptor, of which 1,024 are usual."""
+MOST_OPEN = 16
+"""More connections than this are not left open: paramiko wakes ten times a second for each, which soon costs more than a login."""
 RECENT_S = 60.0
 """Older connections are not used again: a router in between may have forgotten them."""
 
