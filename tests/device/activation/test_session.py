@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import pytest
 
 from toolkit import hashing
 from toolkit.deploy.session import CODE
+from toolkit.device.activation.session import ActivationSession
 from toolkit.fleet.transfer.scripts import LOADER, program
 from toolkit.fleet.transfer.stream import tar_member
 
@@ -184,6 +187,17 @@ def test_receive_ends_when_its_session_is_told_to(root: Path) -> None:
         process.interrupt_once_received(root / "store")
         assert process.wait() == 0
     assert not (root / "deploy.lock").exists()
+
+
+def test_receive_does_not_begin_after_a_signal(root: Path) -> None:
+    """One that comes between the request and its archive, which may never come."""
+    reader, writer = os.pipe()
+    request = {"do": "receive", "layout": {"place": "releases/new", "files": []}, "keep": "all"}
+    with os.fdopen(reader, "rb") as stdin, os.fdopen(writer, "wb"), ExitStack() as held:
+        session = ActivationSession(root, stdin, io.StringIO())
+        session.interrupt()
+        answer = session._handle(request, held)
+        assert "connection to the controller was lost" in answer["error"]["what"]
 
 
 def test_end_instead_of_a_verdict_ends_the_session(root: Path, release: Path) -> None:

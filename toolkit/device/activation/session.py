@@ -100,7 +100,7 @@ class ActivationSession:
         """
         self.hang_up()
         if self._receives:
-            raise DeviceError("the connection to the controller was lost", remedy="run the command again")
+            self.children.check()
 
     def serve(self) -> None:
         """Answer requests until "end", or until the controller is gone."""
@@ -147,6 +147,7 @@ class ActivationSession:
         """Receive files, see toolkit.device.release.receiver; the caller ends the session unless the archive is whole."""
         self._in_step, self._receives = False, True
         try:
+            self.children.check()  # a signal may have come since the request
             answer = answer_receive(self._root, request["layout"], str(request["keep"]), self._stdin)
             self._in_step = "error" not in answer and is_at_end(self._stdin)
         finally:

@@ -81,8 +81,10 @@ def _report(process: asyncssh.SSHServerProcess[bytes], code: int) -> None:
 
 
 async def _end(child: asyncio.subprocess.Process) -> None:
-    """End the whole process group, first by SIGHUP, then by SIGKILL."""
+    """End the whole process group: by the end of its stdin, as sshd does, and SIGHUP, then by SIGKILL."""
     if child.returncode is None:
+        assert child.stdin is not None  # noqa: S101 - a pipe was asked for
+        child.stdin.close()  # a signal that comes just before a command waits for input does not end the waiting
         _signal_group(child.pid, signal.SIGHUP)
         with suppress(TimeoutError):
             await asyncio.wait_for(child.wait(), GRACE_S)
