@@ -119,7 +119,7 @@ def served(home: Path, names: int) -> Iterator[Ground]:
             ]
             listeners.append(subprocess.Popen([sshd, "-D", "-e", "-f", str(home / "config"), *options]))
         for one in addresses:
-            _wait_for(one, port)
+            wait_for(one, port)
         yield Ground(home, home / "devices", port)
     finally:
         for listener in listeners:
@@ -134,13 +134,14 @@ def _facts(home: Path) -> str:
     return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
 
 
-def _wait_for(name: str, port: int) -> None:
+def wait_for(address: str, port: int) -> None:
+    """Wait until a server listens there; give up after ten seconds."""
     for _ in range(200):
         with socket.socket() as probe:
-            if probe.connect_ex((name, port)) == 0:
+            if probe.connect_ex((address, port)) == 0:
                 return
         time.sleep(0.05)
-    raise SystemExit("sshd does not start")
+    raise SystemExit(f"the server on {address}:{port} does not start")
 
 
 def make_bundle(folder: Path, head: int) -> Path:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import shutil
 import socket
@@ -17,7 +16,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -103,25 +101,21 @@ def registry(folder: Path) -> Iterator[int]:
     quiet = subprocess.DEVNULL  # it logs each blob that is not there yet
     with subprocess.Popen([program, "serve", folder / "config.yml"], stdout=quiet, stderr=quiet) as process:
         try:
-            for _ in range(200):
-                with socket.socket() as probe:
-                    if probe.connect_ex(("127.0.0.1", port)) == 0:
-                        break
-                time.sleep(0.05)
+            fleet_ground.wait_for("127.0.0.1", port)
             yield port
         finally:
             process.terminate()
 
 
-def fetch(channel: str, folder: Path, digest: str = "") -> dict[str, float]:
-    """Fetch in a process of its own."""
+def fetch(channel: str, folder: Path, digest: str = "") -> float:
+    """Fetch in a process of its own; return its seconds."""
     place = Path(tempfile.mkdtemp(dir=folder))
     argv = [sys.executable, str(Path(__file__).with_name("pull_step.py")), channel, str(place), *filter(None, [digest])]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     shutil.rmtree(place)
     if done.returncode:
         sys.exit(done.stderr)
-    return dict(json.loads(done.stdout))
+    return float(done.stdout)
 
 
 def main() -> int:
@@ -135,14 +129,14 @@ def main() -> int:
         folder = Path(name)
         bundle = fleet_ground.make_bundle(folder / "bundles", 1)
         near = f"127.0.0.1:{port}/bench/pull:stable"
-        publish(bundle, near, plain=True)
-        with open_registry(near, plain=True) as direct:
+        publish(bundle, near)
+        with open_registry(near) as direct:
             layers = direct.manifest()["layers"]
             size_bytes = sum(layer["size"] for layer in layers)
             digest = direct.put_blob(os.urandom(size_bytes))["digest"]
         relay = Relay(port, options.round_trip_ms / 2000)
         far = f"127.0.0.1:{relay.port}/bench/pull:stable"
-        pairs = [(fetch(far, folder)["seconds"], fetch(far, folder, digest)["seconds"]) for _ in range(options.repeat)]
+        pairs = [(fetch(far, folder), fetch(far, folder, digest)) for _ in range(options.repeat)]
     own, single = (statistics.median(times) for times in zip(*pairs, strict=True))
     extra = max(own - single, 1e-3)
     method = METHOD.format(

@@ -86,7 +86,7 @@ class DeviceSession:
                 where=self._device.name,
                 remedy="provision it with this toolkit: ansible-playbook ansible/provision-pi.yml --tags runner",
             )
-        self.release, self.previous = (_text(answer.get(name)) for name in ("release", "previous"))
+        self.release, self.previous = (text_or_none(answer.get(name)) for name in ("release", "previous"))
         return answer
 
     def receive(self, layout: Mapping[str, Any], keep: str, archive: Iterable[bytes], timeout: float) -> dict[str, Any]:
@@ -181,7 +181,8 @@ class DeviceSession:
         raise FleetError(str(known.get("what")), where=self._device.name, remedy=str(known.get("remedy", "")))
 
 
-def _text(value: object) -> str | None:
+def text_or_none(value: object) -> str | None:
+    """Return a value of a device's answer if it is text."""
     return value if isinstance(value, str) else None
 
 

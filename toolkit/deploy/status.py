@@ -16,6 +16,7 @@ from toolkit import fleet
 from toolkit.artifacts.fleet import Deployment, Device
 from toolkit.deploy import commands
 from toolkit.deploy.lock import describe_lock
+from toolkit.deploy.session import text_or_none
 from toolkit.device.layout import CURRENT, DEPLOY_LOCK, LOCK_INFO, MANIFEST, PREVIOUS, RELEASE, ROLLOUT_LOCK, STATE_FILE
 from toolkit.fleet import FleetResult, Shell
 from toolkit.fleet.pool import DEFAULT_LIMIT
@@ -141,8 +142,8 @@ def parse(device: Device, output: str) -> DeviceStatus:
     return DeviceStatus(
         device=device.name,
         release=release,
-        bundle=_text(_json(fields.get(f"{CURRENT}/{RELEASE}")).get("bundle")),
-        name=_text(_json(fields.get(f"{CURRENT}/{MANIFEST}")).get("name")),
+        bundle=text_or_none(_json(fields.get(f"{CURRENT}/{RELEASE}")).get("bundle")),
+        name=text_or_none(_json(fields.get(f"{CURRENT}/{MANIFEST}")).get("name")),
         previous=_link(fields.get(PREVIOUS))[1],
         variant_reason=_variant_reason(_json(fields.get(STATE_FILE)), release),
         since=since,
@@ -157,7 +158,7 @@ def _variant_reason(state: Mapping[str, Any], release: str | None) -> str:
     """Return why a device that pulls, or that installed a file, took the variant that it serves; empty if it is another."""
     variant = state.get("variant")
     why = variant.get("why") if isinstance(variant, dict) and state.get("release") == release else None
-    return _text(why) or ""
+    return text_or_none(why) or ""
 
 
 def _agent(mode: str | None) -> str:
@@ -179,10 +180,6 @@ def _link(text: str | None) -> tuple[str | None, str | None]:
         return datetime.fromtimestamp(int(match[1]), UTC).isoformat(), match[2]
     except (ValueError, OverflowError, OSError):
         return None, match[2]
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
 
 
 def _json(text: str | None) -> Mapping[str, Any]:

@@ -67,7 +67,7 @@ class SshShell:
     def run(self, command: Command, *, stdin: Input = b"", timeout: float | None = TIMEOUT_S) -> CommandResult:
         """See Shell."""
         with self._channel(command) as channel, _deadline(self.device, channel, timeout):
-            feeder = _Feeder(channel, stdin, _window_bytes(self._connections[0].transport))
+            feeder = _Feeder(channel, stdin)
             errors = _Reader(channel)
             output = b"".join(_read_all(channel.recv))
             errors.join()
@@ -113,7 +113,7 @@ class SshShell:
             errors = _Reader(channel)
             skip_to_begin(lines)
 
-            window_bytes = _window_bytes(self._connections[0].transport)
+            window_bytes = _window_bytes(channel.get_transport())
 
             def ask(request: Input, timeout: float) -> str:
                 with _deadline(self.device, channel, timeout):
@@ -336,9 +336,10 @@ def _deadline(device: Device, channel: paramiko.Channel, timeout: float | None) 
 class _Feeder(threading.Thread):
     """Sends a command's stdin while its output is received; a command that has ended needs no more."""
 
-    def __init__(self, channel: paramiko.Channel, content: Input, window_bytes: int | None) -> None:
+    def __init__(self, channel: paramiko.Channel, content: Input) -> None:
         super().__init__(daemon=True)
-        self._channel, self._content, self._window_bytes = channel, content, window_bytes
+        self._channel, self._content = channel, content
+        self._window_bytes = _window_bytes(channel.get_transport())
         self._error: Exception | None = None
         self.start()
 

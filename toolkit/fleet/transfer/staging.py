@@ -106,9 +106,13 @@ def read_remote_state(shell: Shell, device: Device, tree: FileTree, destination:
     if "whole" in lines:
         survey = {"intact": [file.path for file in tree.files]}
     elif "python" in lines and "bare" not in lines:  # without a Python, the probe says so
-        described = json.dumps(layout(tree, place)).encode() + b"\n"
+        described = _layout_line(layout(tree, place))
         survey = _checked(device, _ask(shell, device, ("survey", device.root), [described]))
     return parse_remote_state(output, survey)
+
+
+def _layout_line(described: Mapping[str, Any]) -> bytes:
+    return json.dumps(described).encode() + b"\n"
 
 
 def _place(device: Device, destination: str) -> str:
@@ -140,8 +144,8 @@ def _receiver(shell: Shell, device: Device) -> Receive:
     """Return what starts a receiver for one archive."""
 
     def receive(described: Mapping[str, Any], keep: str, archive: Iterable[bytes], timeout: float) -> dict[str, Any]:
-        first = json.dumps(described).encode() + b"\n"
-        return _ask(shell, device, ("receive", device.root, keep), chain([first], archive), timeout)
+        stdin = chain([_layout_line(described)], archive)
+        return _ask(shell, device, ("receive", device.root, keep), stdin, timeout)
 
     return receive
 
